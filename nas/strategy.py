@@ -1,0 +1,153 @@
+"""Strategy: ask and tell. It sees candidates and scores, never models or machines."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from random import Random
+from typing import final
+
+from search_spaces.decisions import Candidate, Decisions
+from search_spaces.space import Signature, Space
+from workers.objectives import Objective, Outcome
+from workers.trial import Result, Trial
+
+
+@final
+@dataclass(frozen=True)
+class Setting:
+    """What every strategy is told about its search.
+
+    `space` is None where only hyperparameters are searched. `epochs` is how long a child is trained; `seed` is the
+    job's.
+    """
+
+    decisions: Decisions
+    objectives: tuple[Objective, ...]
+    space: Space | None = None
+    signature: Signature | None = None
+    epochs: int = 1
+    seed: int = 0
+
+    @cached_property
+    def further(self) -> tuple[str, ...]:
+        """The decisions that are not the space's."""
+        inside = self.space.decisions if self.space else {}
+        return tuple(name for name in self.decisions if name not in inside)
+
+    def canonical(self, candidate: Candidate) -> tuple[object, ...]:
+        """The key that isomorphic networks with the same hyperparameters share."""
+        rest = tuple((name, candidate[name]) for name in self.further if name in candidate)
+        return (self.space.canonical(candidate) if self.space else None, *rest)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The source of randomness of one proposal: (seed, trial id, how often this trial was proposed), nothing else."""
+
+    seed: int
+    trial: int
+    proposal: int = 0
+
+    def generator(self) -> Random:
+        """A generator that is equal for equal draws, on any machine."""
+        return Random(f"{self.seed}/{self.trial}/{self.proposal}")  # a string: seeded through SHA-512
+
+    def again(self) -> Draw:
+        """The draw of the next proposal for the same trial."""
+        return replace(self, proposal=self.proposal + 1)
+
+
+class Strategy(ABC):
+    """Decides what to try next. Restored by hearing its history again: `asked` and `told`, in the journal's order.
+
+    A subclass writes `propose`, `asked` and `told`. Fit models lazily, in `propose`: hearing must be cheap.
+    """
+
+    objectives_at_most: int | None = 1  # None: any number
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.next_id = 0
+
+    @final
+    def ask(self) -> Trial | None:
+        """The next trial, already counted as asked; None while results are awaited, or for ever when `exhausted`."""
+        trial = self.propose(Draw(self.setting.seed, self.next_id))
+        if trial is not None:
+            self.hear(trial)
+        return trial
+
+    @final
+    def hear(self, trial: Trial) -> None:
+        """Take note of a trial that was asked, now or before the last restart."""
+        self.next_id = max(self.next_id, trial.id + 1)
+        self.asked(trial)
+
+    @final
+    def tell(self, result: Result) -> None:
+        """Learn how a trial ended; a result that is not charged to the candidate is no news."""
+        if result.outcome.charged:
+            self.told(result)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether `ask` will never again give a trial, whatever is told."""
+        return False
+
+    @abstractmethod
+    def propose(self, draw: Draw) -> Trial | None:
+        """The trial with id `draw.trial`, or None; changes nothing, and equal history and draw give equal trials."""
+
+    @abstractmethod
+    def asked(self, trial: Trial) -> None:
+        """`trial` is going to run."""
+
+    @abstractmethod
+    def told(self, result: Result) -> None:
+        """A trial ended as `completed`, `failed` or `infeasible`."""
+
+    @final
+    def trial(self, draw: Draw, candidate: Candidate) -> Trial:
+        """A full-size trial of `candidate`, as the setting says."""
+        setting = self.setting
+        return Trial(draw.trial, candidate, epochs=setting.epochs, horizon=setting.epochs, seed=setting.seed)
+
+
+@final
+class Scores:
+    """The gain of every told trial (larger is better), with the worst seen standing in for those that have none."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.objectives = tuple(objectives)
+        self._gains: dict[int, tuple[float, ...] | None] = {}
+
+    def told(self, result: Result) -> None:
+        self._gains[result.trial_id] = self.gains(result.outcome, result.metrics)
+
+    def gains(self, outcome: Outcome, metrics: Mapping[str, float]) -> tuple[float, ...] | None:
+        """One number per objective, larger better, or None where a metric is missing or the trial infeasible."""
+        if outcome is Outcome.INFEASIBLE or any(o.metric not in metrics for o in self.objectives):
+            return None
+        return tuple(o.gain(metrics[o.metric]) for o in self.objectives)
+
+    def __len__(self) -> int:
+        return len(self._gains)
+
+    def __contains__(self, trial_id: int) -> bool:
+        return trial_id in self._gains
+
+    def known(self) -> dict[int, tuple[float, ...]]:
+        """The trials that have a gain of their own."""
+        return {trial: gains for trial, gains in self._gains.items() if gains is not None}
+
+    def filled(self) -> dict[int, tuple[float, ...]]:
+        """Every told trial, the worst gain seen standing in; empty while no trial has one."""
+        known = list(self.known().values())
+        if not known:
+            return {}
+        worst = tuple(min(column) for column in zip(*known, strict=True))
+        return {trial: worst if gains is None else gains for trial, gains in self._gains.items()}

@@ -1,0 +1,1 @@
+"""What can be built: tables of decisions, and the networks that they describe."""

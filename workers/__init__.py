@@ -1,0 +1,1 @@
+"""Where children are trained: a trial goes in, a result comes out."""

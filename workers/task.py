@@ -1,0 +1,80 @@
+"""Task: what a child model learns, from which data, by which recipe."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, final
+
+from search_spaces.decisions import Candidate, Decisions
+from search_spaces.space import Signature
+from workers.objectives import Objective
+from workers.trial import Json, Trial
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@final
+@dataclass(frozen=True)
+class State:
+    """Everything that training needs to go on exactly: named tensors, and plain JSON (counters, generator states).
+
+    The codec of a checkpoint (`workers.checkpoint`) writes the tensors as safetensors and the JSON beside them.
+    """
+
+    epoch: int
+    tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    record: Mapping[str, Json] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Epoch:
+    """One step of `Task.train`: the metrics after it, and how to get the state that continues from here."""
+
+    metrics: Mapping[str, float]
+    state: State | None = None
+
+
+class Task(ABC):
+    """A dataset, a recipe, the recipe's own decisions, and a signature.
+
+    Subclasses are dataclasses whose fields are the options of a job file. A metric named in `objectives` comes with its direction; other metrics may be yielded too.
+    """
+
+    @property
+    @abstractmethod
+    def decisions(self) -> Decisions:
+        """The recipe's settings that the job left open; may switch decisions of the space and be switched by them."""
+
+    @property
+    @abstractmethod
+    def signature(self) -> Signature:
+        """What goes into a model and what comes out; may look at the data set."""
+
+    @property
+    @abstractmethod
+    def objectives(self) -> tuple[Objective, ...]:
+        """The metrics that `train` yields, the one a search uses by default first."""
+
+    @property
+    @abstractmethod
+    def epochs(self) -> int:
+        """How long a child is trained in the search, unless a strategy or the job says otherwise."""
+
+    def prepare(self) -> None:
+        """Load the data, once per process; raise with a remedy where it is missing."""
+
+    @abstractmethod
+    def train(self, model: nn.Module | None, trial: Trial, state: State | None) -> Iterator[Epoch]:
+        """Train `model` from `state` (None: from scratch) up to epoch `trial.epochs`, yielding after each epoch.
+
+        With nothing left to train it yields once: the metrics of the model in `state` on `trial.split`.
+        """
+
+    def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, tuple[nn.Module, tuple[Any, ...]]]:
+        """What is exported: name to (module, example inputs with a batch of 2)."""
+        raise NotImplementedError(f"{type(self).__name__} has no model to export")
