@@ -33,16 +33,22 @@ class State:
 @final
 @dataclass(frozen=True)
 class Epoch:
-    """One step of `Task.train`: the metrics after it, and how to get the state that continues from here."""
+    """One step of `Task.train`: the metrics after it, and the state that continues exactly from here.
+
+    `examples` (inputs and outputs of the model, by name) are kept beside the checkpoint, so that an export can prove
+    that it answers the same.
+    """
 
     metrics: Mapping[str, float]
     state: State | None = None
+    examples: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Task(ABC):
     """A dataset, a recipe, the recipe's own decisions, and a signature.
 
-    Subclasses are dataclasses whose fields are the options of a job file. A metric named in `objectives` comes with its direction; other metrics may be yielded too.
+    Subclasses are dataclasses whose fields are the options of a job file. A metric named in `objectives` comes with its
+    direction; other metrics may be yielded too.
     """
 
     @property

@@ -53,20 +53,22 @@ class Trial:
 class Attempt:
     """One issue of a trial to a worker, numbered from 1; checkpoints and pushes carry the number.
 
-    `parent` says which attempt of the parent trial finished, so that its checkpoint can be found.
+    `parent` is the attempt of the parent trial that finished: where its checkpoint is, and how to train it again
+    should that have vanished.
     """
 
     trial: Trial
     number: int = 1
-    parent: int | None = None
+    parent: Attempt | None = None
 
     def json(self) -> dict[str, Json]:
         record = {"trial": self.trial.json(), "number": self.number}
-        return record if self.parent is None else {**record, "parent": self.parent}
+        return record if self.parent is None else {**record, "parent": self.parent.json()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Json]) -> Attempt:
-        return cls(Trial.from_json(record["trial"]), record["number"], record.get("parent"))
+        parent = record.get("parent")
+        return cls(Trial.from_json(record["trial"]), record["number"], parent and cls.from_json(parent))
 
 
 @final
