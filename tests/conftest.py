@@ -1,0 +1,62 @@
+"""What many tests need: the data set folder, and skips that `NAS_REQUIRE` turns into failures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+Require = Callable[[str, bool, str], None]
+_KEPT: list[object] = []  # operator schemas are withdrawn when their library object is collected
+
+
+def _require(name: str, present: bool, reason: str) -> None:
+    if present:
+        return
+    if name in os.environ.get("NAS_REQUIRE", "").split(","):
+        pytest.fail(f"{name} is required here (NAS_REQUIRE): {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def require() -> Require:
+    """`require(name, present, reason)`: skip with the reason unless present; fail where NAS_REQUIRE names it."""
+    return _require
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data sets that the environment variable NAS_DATA names."""
+    root = os.environ.get("NAS_DATA", "")
+    _require("data", bool(root), "NAS_DATA is not set: it names the folder with the real data sets")
+    return Path(root).resolve()
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees or touches the user's searches."""
+    monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+
+
+def pytest_configure() -> None:
+    """Let torchvision and timm import where torch is a CPU build and torchvision is not.
+
+    torchvision's compiled operators then do not load, and its import stumbles over their missing schemas; neither
+    data sets nor timm's networks call any of them.
+    """
+    found = find_spec("torchvision")
+    if found is None or found.origin is None:
+        return
+    import torch
+
+    try:
+        for library in Path(found.origin).parent.glob("_C*.so"):
+            torch.ops.load_library(library)
+    except OSError:
+        schemas = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        for name in ("nms", "qnms"):
+            schemas.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")  # type: ignore[no-untyped-call]
+        _KEPT.append(schemas)
