@@ -1,0 +1,105 @@
+"""Wrapper, Rejecting: strategies around a strategy, each adding one rule."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from nas.strategy import Draw, Strategy
+from workers.trial import Json, Result, Trial
+
+ATTEMPTS = 1_000  # proposals in a row; a space of 36 with one candidate left is missed by fewer than 1 in 10**12
+
+
+class Wrapper(Strategy):
+    """Passes everything on to `inner`; a subclass changes what its rule is about.
+
+    Trials of another arm (`note["arm"]`) reach the innermost strategy only where that is `foreign`: one that can
+    learn from trials it did not propose.
+    """
+
+    objectives_at_most = None
+    foreign: ClassVar[bool] = True
+
+    def __init__(self, inner: Strategy) -> None:
+        super().__init__(inner.setting)
+        self.inner = inner
+        self._unheard: set[int] = set()
+
+    @property
+    def exhausted(self) -> bool:
+        return self.inner.exhausted
+
+    @property
+    def reason(self) -> str:
+        """Why the search is at its end, in words; empty where that is nothing special."""
+        return self.inner.reason if isinstance(self.inner, Wrapper) else ""
+
+    def propose(self, draw: Draw) -> Trial | None:
+        return self.inner.propose(draw)
+
+    def asked(self, trial: Trial) -> None:
+        if "arm" in trial.note and not getattr(self.inner, "foreign", False):
+            self._unheard.add(trial.id)
+        else:
+            self.inner.hear(trial)
+
+    def told(self, result: Result) -> None:
+        if result.trial_id not in self._unheard:
+            self.inner.tell(result)
+
+    def extend(self, body: Mapping[str, Json]) -> None:
+        """Take over the changed parts of a job (`budget`, `final`) that a user asked for while the search exists."""
+        if isinstance(self.inner, Wrapper):
+            self.inner.extend(body)
+
+    def enqueue(self, candidate: Mapping[str, Json]) -> None:
+        """Try this candidate next; raises `UserError` or `DecisionError` where that cannot be."""
+        if isinstance(self.inner, Wrapper):
+            self.inner.enqueue(candidate)
+
+
+class Rejecting(Wrapper):
+    """Asks `inner` again, with the next draw, for as long as its proposal is not acceptable.
+
+    When `ATTEMPTS` in a row are refused while nothing runs, nothing that could be told would change that: the
+    search is exhausted.
+    """
+
+    def __init__(self, inner: Strategy, attempts: int = ATTEMPTS) -> None:
+        super().__init__(inner)
+        self.attempts = attempts
+        self._asked = 0
+        self._told = 0
+        self._barren = -1  # how many trials were asked and told when every proposal was refused
+
+    @abstractmethod
+    def accepts(self, trial: Trial) -> bool:
+        """Whether `trial` may run; remembers nothing that a later answer depends on."""
+
+    @property
+    def barren(self) -> bool:
+        """Whether every proposal was refused, and nothing runs whose result could change that."""
+        return self._asked == self._told and self._barren == self._asked + self._told
+
+    @property
+    def exhausted(self) -> bool:
+        return self.barren or self.inner.exhausted
+
+    def propose(self, draw: Draw) -> Trial | None:
+        for _ in range(self.attempts):
+            trial = self.inner.propose(draw)
+            if trial is None or self.accepts(trial):
+                return trial
+            draw = draw.again()
+        self._barren = self._asked + self._told
+        return None
+
+    def asked(self, trial: Trial) -> None:
+        self._asked += 1
+        super().asked(trial)
+
+    def told(self, result: Result) -> None:
+        self._told += 1
+        super().told(result)

@@ -1,0 +1,82 @@
+"""Limits, Budget: how much a search may spend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import final
+
+from nas.strategy import Draw, Strategy
+from nas.wrapper import Wrapper
+from workers.errors import UserError
+from workers.trial import Json, Trial
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a search may spend before the final retraining: trials, epochs of training, seconds of wall time.
+
+    None is no limit. Seconds count while a driver runs, earlier drivers' included.
+    """
+
+    trials: int | None = None
+    epochs: int | None = None
+    seconds: float | None = None
+
+
+@final
+class Budget(Wrapper):
+    """Stops asking when one of the limits is reached; what runs then finishes.
+
+    `clock` gives the seconds that this search has run for in all.
+    """
+
+    def __init__(self, inner: Strategy, limits: Limits, clock: Callable[[], float]) -> None:
+        super().__init__(inner)
+        self.limits = limits
+        self.clock = clock
+        self.trials = 0
+        self.epochs = 0
+        self._trained: dict[int, int] = {}
+
+    @property
+    def spent(self) -> str:
+        """Which limit is reached, in words; empty while there is something left."""
+        limits = self.limits
+        if limits.trials is not None and self.trials >= limits.trials:
+            return f"the budget of {limits.trials} trials is spent"
+        if limits.epochs is not None and self.epochs >= limits.epochs:
+            return f"the budget of {limits.epochs} epochs is spent"
+        if limits.seconds is not None and self.clock() >= limits.seconds:
+            return f"the budget of {limits.seconds:g} seconds is spent"
+        return ""
+
+    @property
+    def exhausted(self) -> bool:
+        return bool(self.spent) or self.inner.exhausted
+
+    @property
+    def reason(self) -> str:
+        return self.spent or super().reason
+
+    def propose(self, draw: Draw) -> Trial | None:
+        return None if self.spent else self.inner.propose(draw)
+
+    def asked(self, trial: Trial) -> None:
+        self.trials += 1
+        before = 0 if trial.parent is None else self._trained.get(trial.parent, 0)
+        self.epochs += max(0, trial.epochs - before)
+        self._trained[trial.id] = trial.epochs
+        super().asked(trial)
+
+    def enqueue(self, candidate: Mapping[str, Json]) -> None:
+        if spent := self.spent:
+            raise UserError(f"{spent}, so nothing more can be tried: resume the search with a larger budget first")
+        super().enqueue(candidate)
+
+    def extend(self, body: Mapping[str, Json]) -> None:
+        changed = body.get("budget", {})
+        known = {name: changed[name] for name in ("trials", "epochs", "seconds") if name in changed}
+        self.limits = replace(self.limits, **known)
+        super().extend(body)
