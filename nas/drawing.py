@@ -29,12 +29,12 @@ COLOURS: Mapping[str, Colours] = {
     "other": ("#f8fafc", "#64748b", "#0f172a"),
 }
 WORDS: tuple[tuple[str, str], ...] = (
-    ("input", r"\binput|\bimage\b|\bh_?\{?[a-z]-[12]|\bc_?\{?k-[12]|\bcell k-[12]"),
+    ("input", r"\binput|\bimage\b|^previous\b|^cell before|\bh_?\{?[a-z]-[12]|\bc_?\{?k-[12]|\bcell k-[12]"),
     ("cell", r"\bcell\b|\bnormal\b|\breduction\b|\bblock\b"),
     ("pooling", r"pool|\bavg|\bmax"),
     ("separable", r"sep|depthwise"),
     ("dilated", r"dil|atrous"),
-    ("convolution", r"conv|\bstem\b|\d ?[x×] ?\d"),
+    ("convolution", r"conv|factorized|\bstem\b|\d ?[x×] ?\d"),
     ("identity", r"identity|skip|none|zero"),
     ("dense", r"linear|dense|logits|softmax|classif|output|\bfc\b|head"),
     ("combine", r"^(add|concat|sum|mean|multiply|\+)"),
@@ -107,7 +107,7 @@ def _box(box: Box) -> str:
     fill, border, ink = COLOURS[kind(box.node)]
     round_off = box.height / 2 if kind(box.node) in ("combine", "input") else 7.0
     x, y = box.x - box.width / 2, box.y - box.height / 2
-    label, name = escape(_clean(box.node.label)), escape(_clean(box.node.name))
+    label, name = escape(_label(box.node)), escape(_clean(box.node.name))
     return (
         f"<g><title>{name}: {label}</title>"
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="{round_off:.1f}" '
@@ -117,7 +117,7 @@ def _box(box: Box) -> str:
 
 
 def _size(node: Node) -> Size:
-    width = sum(map(_advance, _clean(node.label))) * TEXT + 26.0
+    width = sum(map(_advance, _label(node))) * TEXT + 26.0
     return max(width, 46.0 if kind(node) == "combine" else 64.0), 30.0
 
 
@@ -128,6 +128,10 @@ def _advance(letter: str) -> float:
     if letter in "iljI.,:;'|!()[] ":
         return 0.36
     return 0.88 if letter in "mwMW@%" else 0.7 if letter.isupper() else 0.6
+
+
+def _label(node: Node) -> str:
+    return _clean(node.label).replace("_", " ")
 
 
 def _clean(text: str) -> str:
@@ -165,7 +169,7 @@ def text(graph: Graph, width: int = 100) -> str:
         while len(lanes) <= own:
             lanes.append(None)
             before.append(None)
-        rows.append((_row(before, lanes, feeds, own), _clean(node.label)))
+        rows.append((_row(before, lanes, feeds, own), _label(node)))
         lanes[own] = node.name if waiting[node.name] else None
     deep = max((len(row.rstrip()) for row, _ in rows), default=0)
     room = max(width - deep - 2, 12)
