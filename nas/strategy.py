@@ -11,8 +11,9 @@ from typing import final
 
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Signature, Space
+from workers.errors import UserError
 from workers.objectives import Objective, Outcome
-from workers.trial import Result, Trial
+from workers.trial import Json, Result, Trial
 
 
 @final
@@ -70,6 +71,13 @@ class Strategy(ABC):
     objectives_at_most: int | None = 1  # None: any number
 
     def __init__(self, setting: Setting) -> None:
+        limit = self.objectives_at_most
+        if limit is not None and len(setting.objectives) > limit:
+            names = ", ".join(objective.metric for objective in setting.objectives)
+            raise UserError(
+                f"{len(setting.objectives)} objectives ({names}) are given, but {type(self).__name__} takes at most "
+                f"{limit}: leave out the others, or take a strategy for several, such as random"
+            )
         self.setting = setting
         self.next_id = 0
 
@@ -111,10 +119,10 @@ class Strategy(ABC):
         """A trial ended as `completed`, `failed` or `infeasible`."""
 
     @final
-    def trial(self, draw: Draw, candidate: Candidate) -> Trial:
+    def trial(self, draw: Draw, candidate: Candidate, note: Mapping[str, Json] | None = None) -> Trial:
         """A full-size trial of `candidate`, as the setting says."""
-        setting = self.setting
-        return Trial(draw.trial, candidate, epochs=setting.epochs, horizon=setting.epochs, seed=setting.seed)
+        epochs = self.setting.epochs
+        return Trial(draw.trial, candidate, epochs, epochs, note=note or {}, seed=self.setting.seed)
 
 
 @final
