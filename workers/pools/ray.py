@@ -1,0 +1,290 @@
+"""Ray: long-lived actors of a Ray cluster, one per slot, reused between trials."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from math import ceil
+from typing import Any, Literal, final
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+
+from workers.errors import UserError
+from workers.objectives import Outcome
+from workers.pool import Event, Pool, Slots
+from workers.pools.actor import LAST_WISH, PROGRESS, Actor
+from workers.pools.running import BRIEF, Running
+from workers.trial import Attempt, Json, Result
+from workers.workshop import Setup
+
+SURVEY = 2.0  # seconds between two looks at what the cluster consists of
+BRISK = 0.05  # seconds; trials shorter than this are queued ahead, so that no actor idles between two of them
+OBJECT_STORE = 80_000_000  # bytes; what passes through it here is JSON
+
+
+@final
+class Ray(Pool):
+    """Actors, one per slot; an actor, node or raylet that dies costs its attempts (`lost`) and is replaced.
+
+    `slots` is how many run at once, pending until the cluster has room; `auto` follows the cluster as nodes come and
+    go. An attempt gets `cpus` (the setup's threads unless given) and `gpus`, which may be a fraction or several.
+    `address` is the cluster's; without it, the environment variable RAY_ADDRESS, or else a cluster of this machine that
+    ends with the pool. `depth` is how many attempts an actor holds: `auto` means the running one, and a second where
+    there are several slots and trials take milliseconds. An attempt that exceeds the setup's time limit by
+    `grace` seconds is killed with its actor.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        slots: int | Literal["auto"] = "auto",
+        cpus: float | None = None,
+        gpus: float = 0,
+        address: str | None = None,
+        depth: int | Literal["auto"] = "auto",
+        grace: float = 5.0,
+    ) -> None:
+        if slots != "auto" and slots < 1:
+            raise UserError(f"slots is {slots}, but must be auto or at least 1")
+        self._setup = setup
+        self._grace = grace
+        self._share = {"CPU": float(setup.threads if cpus is None else cpus), "GPU": float(gpus)}
+        self._fixed = None if slots == "auto" else slots
+        self._owner = _connect(address, self._share, self._fixed)
+        self._record = json.dumps(setup.json())
+        self._adaptive = depth == "auto"
+        self._depth = 1 if depth == "auto" else depth
+        self._pace = 1.0  # seconds a trial takes: rises at once, sinks by a tenth per trial
+        self._slots: list[_Slot] = []
+        self._places: deque[_Slot] = deque()  # each slot as often as it takes another attempt
+        self._awaited: dict[Any, _Slot] = {}  # a reference of Ray, and whose answer it is
+        self._busy = 0
+        self._closed = False
+        self._events: list[Event] = []
+        self._next_survey = self._next_poll = 0.0
+        self._survey(time.monotonic())
+
+    @property
+    def free(self) -> int:
+        return len(self._places)
+
+    @property
+    def busy(self) -> int:
+        return self._busy
+
+    def submit(self, attempt: Attempt) -> None:
+        slot = self._places.popleft()
+        reference = slot.actor.run.remote(json.dumps(attempt.json(), separators=(",", ":")))
+        slot.queue[reference] = Running(attempt, time.monotonic())
+        self._awaited[reference] = slot
+        self._busy += 1
+
+    def wait(self, timeout: float = 1.0) -> list[Event]:
+        if self._closed:
+            return []
+        now = time.monotonic()
+        if now >= self._next_survey:
+            self._survey(now)
+        if now >= self._next_poll:
+            self._poll(now)
+        for reference, text in self._answers(0.0 if self._events else timeout):
+            slot = self._awaited.pop(reference, None)
+            if slot is not None:
+                self._hear(slot, reference, text)
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        for slot in self._slots:
+            ray.kill(slot.actor)
+        self._slots, self._busy = [], 0
+        self._places.clear()
+        self._awaited.clear()
+        self._events.clear()
+        if self._owner:
+            ray.shutdown()
+        self._owner, self._closed = False, True
+
+    def _answers(self, timeout: float) -> list[tuple[Any, Any]]:
+        """What arrived within `timeout`: references, each with the text or the error that it stands for."""
+        awaited = list(self._awaited)
+        if not awaited:
+            time.sleep(timeout)
+            return []
+        arrived, _ = ray.wait(awaited, timeout=timeout)
+        if arrived and len(awaited) > 1:
+            arrived, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0)
+        try:
+            return list(zip(arrived, ray.get(arrived), strict=True))
+        except RayError:
+            answers = [(reference, _text(reference)) for reference in arrived]
+            return sorted(
+                answers, key=lambda answer: isinstance(answer[1], RayError)
+            )  # what ended before the death first
+
+    def _hear(self, slot: _Slot, reference: Any, text: str | RayError) -> None:
+        now = time.monotonic()
+        if reference in slot.queue and not isinstance(text, RayError):
+            self._finish(slot, reference, json.loads(text), now)
+        elif reference in slot.queue and isinstance(text, RayTaskError):
+            attempt = slot.queue[reference].attempt
+            failed = Result(attempt.trial.id, attempt.number, Outcome.FAILED, error=str(text.cause))
+            self._finish(slot, reference, failed.json(), now)
+        elif isinstance(text, RayError):
+            self._drop(slot, f"its worker died ({type(text).__name__})", now)
+        elif reference == slot.asked:
+            slot.asked = None
+            self._report(slot, json.loads(text), now)
+        elif text:
+            raise UserError(f"a worker cannot start: {text}")
+        else:
+            slot.up = True
+            self._recount()
+
+    def _finish(self, slot: _Slot, reference: Any, record: dict[str, Json], now: float) -> None:
+        """The attempt that `reference` stands for has ended."""
+        self._report(slot, record.pop("curve", ()), now)
+        del slot.queue[reference]
+        if slot.head is not None:
+            slot.head.since = now
+        result = Result.from_json(record)
+        self._events.append(result)
+        self._busy -= 1
+        self._places.append(slot)
+        if self._adaptive:
+            self._pace = max(result.seconds, 0.9 * self._pace + 0.1 * result.seconds)
+            depth = 2 if self._pace < BRISK and len(self._slots) > 1 else 1
+            if depth != self._depth:
+                self._depth = depth
+                self._recount(announce=False)
+
+    def _report(self, slot: _Slot, curve: Sequence[Json], now: float) -> None:
+        """Pass on the epochs that the running attempt of `slot` told of."""
+        running = slot.head
+        if running is None:
+            return
+        for trial, number, epoch, metrics in curve:
+            if (trial, number) == (running.attempt.trial.id, running.attempt.number):
+                running.hear(epoch, metrics)
+        self._events += running.progress(now)
+
+    def _poll(self, now: float) -> None:
+        """Ask the actors whose attempt is not a brief one for its progress, and end the attempts that are late."""
+        self._next_poll = now + max(1.0, 0.01 * len(self._slots))
+        limit = self._setup.time_limit
+        for slot, running in [(slot, slot.head) for slot in self._slots if slot.head is not None]:
+            seconds = now - running.since
+            if limit is not None and seconds > limit + self._grace:
+                self._end(slot, limit, now)
+            elif seconds > BRIEF and slot.asked is None:
+                slot.asked = slot.actor.progress.options(concurrency_group=PROGRESS).remote()
+                self._awaited[slot.asked] = slot
+
+    def _end(self, slot: _Slot, limit: float, now: float) -> None:
+        """Kill the actor of an attempt that is over its time limit, having asked for its last metrics."""
+        try:
+            curve = ray.get(slot.actor.progress.options(concurrency_group=PROGRESS).remote(), timeout=LAST_WISH)
+            self._report(slot, json.loads(curve), now)
+        except (RayError, GetTimeoutError):
+            pass  # it is deaf: what it told before must do
+        running = slot.queue.pop(next(iter(slot.queue)))
+        self._busy -= 1
+        self._events.append(running.overdue(now, limit))
+        self._drop(slot, "its worker was killed for another attempt that was over its time limit", now)
+
+    def _survey(self, now: float) -> None:
+        """Look at the cluster, and have as many actors as it has room for."""
+        self._next_survey = now + SURVEY
+        wanted = _room(self._share) if self._fixed is None else self._fixed
+        for slot in [slot for slot in self._slots if not slot.up][: max(0, len(self._slots) - wanted)]:
+            self._drop(slot, "", now)
+        while len(self._slots) < wanted:
+            self._hire()
+
+    def _hire(self) -> None:
+        options = {"num_cpus": self._share["CPU"], "num_gpus": self._share["GPU"], "enable_task_events": False}
+        actor = ray.remote(concurrency_groups={PROGRESS: 1})(Actor).options(**options).remote(self._record)
+        slot = _Slot(actor)
+        self._slots.append(slot)
+        self._awaited[actor.ready.remote()] = slot
+
+    def _drop(self, slot: _Slot, error: str, now: float) -> None:
+        """Give an actor up; one that had come up is replaced at once, any other at the next survey."""
+        if slot not in self._slots:
+            return
+        ray.kill(slot.actor)
+        self._slots.remove(slot)
+        self._awaited = {reference: other for reference, other in self._awaited.items() if other is not slot}
+        self._events += [running.lost(now, error) for running in slot.queue.values()]
+        self._busy -= len(slot.queue)
+        if slot.up:
+            self._hire()
+            self._recount()
+
+    def _recount(self, announce: bool = True) -> None:
+        """List the places anew, the emptiest slots first."""
+        up = [slot for slot in self._slots if slot.up]
+        self._places = deque(slot for level in range(self._depth) for slot in up if len(slot.queue) <= level)
+        if announce:
+            self._events.append(Slots(len(up)))
+
+
+@final
+class _Slot:
+    """An actor, what it holds (the first one runs), and the question for progress that it has not answered."""
+
+    __slots__ = ("actor", "asked", "queue", "up")
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.up = False
+        self.queue: dict[Any, Running] = {}
+        self.asked: Any = None
+
+    @property
+    def head(self) -> Running | None:
+        """The attempt that runs, or will as soon as the actor gets to it."""
+        return next(iter(self.queue.values()), None)
+
+
+def _text(reference: Any) -> str | RayError:
+    try:
+        text: str = ray.get(reference)
+    except RayError as error:
+        return error
+    return text
+
+
+def _room(share: dict[str, float]) -> int:
+    """How many attempts the nodes that are alive have room for, each on one node."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    needs = {kind: amount for kind, amount in share.items() if amount > 0}
+    return sum(int(min(node.get(kind, 0.0) / amount + 1e-9 for kind, amount in needs.items())) for node in nodes)
+
+
+def _connect(address: str | None, share: dict[str, float], slots: int | None) -> bool:
+    """Join the cluster, or start one on this machine; whether this process now has to leave it again."""
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        cores = max(os.cpu_count() or 1, ceil((slots or 1) * share["CPU"]))
+        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError) as error:
+        raise UserError(f"no Ray cluster answers at {address!r}: {error}") from error
+    gpus = ray.cluster_resources().get("GPU", 0.0)
+    if address == "local" and share["GPU"] * (slots or 1) > gpus:
+        ray.shutdown()
+        raise UserError(
+            f"{slots or 1} slots with {share['GPU']:g} GPUs each do not fit this machine, which has {gpus:g}: "
+            "change slots or gpus of the pool, or give the address of a cluster"
+        )
+    return True
