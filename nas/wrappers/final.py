@@ -138,12 +138,11 @@ class Final(Wrapper):
                 yield Trial(-1, chosen.candidate, finale.epochs, finale.epochs, note=note, seed=seed)
 
     def _best(self, count: int = 1) -> list[Trial]:
-        """The best fully trained trials of the search, isomorphic candidates counted once."""
+        """The best full-size, fully trained trials of the search (else of all), isomorphic candidates counted once."""
         completed = [trial for trial in self._searched.values() if trial.id in self._results]
-        longest = max((trial.epochs for trial in completed), default=0)
-        full = [trial for trial in completed if trial.epochs == longest]
+        full = [trial for trial in completed if trial.epochs >= trial.horizon and not trial.note.get("partial")]
         best: dict[object, Trial] = {}
-        for trial in ranked(full, lambda t: self._results[t.id].metrics, self.setting.objectives):
+        for trial in ranked(full or completed, lambda t: self._results[t.id].metrics, self.setting.objectives):
             best.setdefault(self.setting.canonical(trial.candidate), trial)
             if len(best) == count:
                 break

@@ -1,0 +1,127 @@
+"""Job: what a user asks for, read from a YAML file and checked in every detail before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, final
+
+from pydantic import Field, ValidationError, model_validator
+
+from nas.document import Document, read
+from nas.job_mistakes import mistake
+from nas.job_parts import (
+    ArtifactPlace,
+    Ceiling,
+    Goals,
+    Journaled,
+    JournalPlace,
+    Kept,
+    Number,
+    Part,
+    Plugin,
+    Retraining,
+    Spending,
+    Whole,
+)
+from nas.job_plugins import check_plugins
+from nas.mistakes import Mistake, refuse
+from nas.template import TEMPLATE
+from workers.plugins import Spec
+from workers.trial import Json
+
+BASELINE = 0.2
+
+
+@final
+class Job(Part):
+    """A search, as a user writes it down. `json` gives what `parse` reads again.
+
+    `baseline` is random search's share of the trials, for a comparison at equal numbers of trials; `folder` is where
+    the user's own modules are, the job file's unless it says otherwise.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "search"
+    task: Plugin
+    space: Plugin | None = None
+    strategy: Plugin = Spec("random")
+    objectives: Goals = ()
+    constraints: dict[str, Ceiling] = Field(default_factory=dict)
+    budget: Spending = Spending(trials=20)
+    pool: Plugin = Spec("local")
+    baseline: Annotated[Number, Field(ge=0, lt=1)] = BASELINE
+    final: Retraining = Retraining()
+    journal: Journaled = JournalPlace()
+    artifacts: Kept = ArtifactPlace()
+    seed: Annotated[Whole, Field(ge=0)] = 0
+    folder: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share(cls, value: object) -> object:
+        """Beside a strategy that is random search itself there is no baseline, unless the job asks for one."""
+        if isinstance(value, Mapping) and "baseline" not in value:
+            strategy = value.get("strategy", "random")
+            name = strategy.get("name") if isinstance(strategy, Mapping) else strategy
+            return {**value, "baseline": 0.0} if name == "random" else value
+        return value
+
+    @classmethod
+    def load(cls, path: str | Path) -> Job:
+        """The job in a YAML file, its modules looked for beside it first; `UserError` lists every mistake."""
+        path = Path(path)
+        document = read(path)
+        named = {"name": path.stem, **document.values} if _plain_name(path.stem) else document.values
+        return cls._checked(Document({"folder": str(path.resolve().parent), **named}, document.name, document.lines))
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Json]) -> Job:
+        """The job that a mapping describes; `UserError` lists every mistake."""
+        return cls._checked(Document(values))
+
+    def json(self) -> dict[str, Json]:  # type: ignore[override]
+        """Everything as plain JSON, defaults included: what the journal keeps."""
+        return self.model_dump(mode="json")
+
+    def changed(self, overrides: Mapping[str, Json]) -> Job:
+        """This job with some keys of `budget`, `pool` and `final` changed: all that a search may change under way."""
+        record = self.json()
+        mistakes = []
+        for key, value in overrides.items():
+            if key not in ("budget", "pool", "final"):
+                mistakes.append(
+                    Mistake(
+                        (key,),
+                        f"{key} cannot change once a search exists, only budget, pool and final "
+                        "can: write a new job for it",
+                    )
+                )
+            elif isinstance(value, Mapping) and isinstance(record[key], Mapping):
+                same = "name" not in value or value["name"] == record[key].get("name")
+                record[key] = {**(record[key] if same else {}), **value}
+            elif isinstance(value, Mapping) and "name" not in value:
+                record[key] = {"name": record[key], **value}
+            else:
+                record[key] = value
+        refuse(Document(overrides, "the change"), mistakes)
+        return Job.parse(record)
+
+    @classmethod
+    def _checked(cls, document: Document) -> Job:
+        try:
+            job = cls.model_validate(dict(document.values))
+        except ValidationError as failure:
+            found = [mistake(error, cls.model_fields) for error in failure.errors(include_url=False)]
+            refuse(document, found)
+            raise AssertionError("a validation error lists no mistake") from None
+        refuse(document, check_plugins(job))
+        return job
+
+
+def template() -> str:
+    """A commented job file, to begin with."""
+    return TEMPLATE
+
+
+def _plain_name(name: str) -> bool:
+    return bool(name) and len(name) <= 64 and name[0].isalnum() and all(c.isalnum() or c in "._-" for c in name)

@@ -1,0 +1,174 @@
+"""The parts of a job file: a plugin with its options, what is wanted, what may be spent, where things are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, TypeAlias, final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
+
+from nas.mistakes import Mistake, nearest, shown
+from workers.objectives import Direction, Objective
+from workers.plugins import Spec
+from workers.trial import Json
+
+KNOWN = {  # metrics that every network has, whatever it learns
+    "parameters": Direction.MINIMIZE,
+    "multiply_adds": Direction.MINIMIZE,
+    "latency": Direction.MINIMIZE,
+    "seconds": Direction.MINIMIZE,
+}
+BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+BYTES |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+def _spec(value: object) -> Spec:
+    if isinstance(value, Spec):
+        return value
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str) or not value["name"]:
+        raise ValueError(f"is {shown(value)}, but must be a name, or a mapping with a name: {{name: ..., option: ...}}")
+    return Spec(value["name"], {key: option for key, option in value.items() if key != "name"})
+
+
+def _flat(spec: Spec) -> Json:
+    return {"name": spec.name, **spec.options} if spec.options else spec.name
+
+
+def _bytes(value: object) -> object:
+    """`20 GB` as bytes; what is no text is left to the rule of the key."""
+    if not isinstance(value, str):
+        return value
+    digits = value.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    unit = value[len(digits) :].strip().upper()
+    try:
+        return round(float(digits) * BYTES[unit])
+    except (ValueError, KeyError, OverflowError):
+        raise ValueError(f"is {value!r}, but must be a number of bytes, such as 20 GB or 500 MiB") from None
+
+
+def _place(value: object) -> object:
+    return {"place": value} if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str | Mapping) else tuple(value) if isinstance(value, list) else value
+
+
+def _goal(value: object) -> object:
+    return {"metric": value} if isinstance(value, str) else value
+
+
+Plugin: TypeAlias = Annotated[Spec, PlainValidator(_spec), PlainSerializer(_flat)]
+
+
+class Part(BaseModel):
+    """Keys of a job file that belong together; a key that it does not have is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@final
+class Goal(Part):
+    """A metric to optimise; known metrics need no direction."""
+
+    metric: str
+    direction: Direction | None = None
+
+
+@final
+class Ceiling(Part):
+    """The largest value of a metric that is feasible."""
+
+    max: Annotated[Number, Field(gt=0)]
+
+
+@final
+class Spending(Part):
+    """What the search may spend: `trials`, `epochs` of training in all, wall time (`hours`, `minutes`, `seconds`).
+
+    `trial_seconds` is the longest that one trial may take.
+    """
+
+    trials: Annotated[Whole, Field(ge=1)] | None = None
+    epochs: Annotated[Whole, Field(ge=1)] | None = None
+    seconds: Annotated[Number, Field(gt=0)] | None = None
+    trial_seconds: Annotated[Number, Field(gt=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _time(cls, value: object) -> object:
+        """Hours and minutes as seconds, where all of them are numbers."""
+        factors = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
+        if not isinstance(value, Mapping) or not {"hours", "minutes"} & set(value):
+            return value
+        given = {name: value[name] for name in factors if name in value}
+        for name, amount in given.items():
+            if isinstance(amount, bool) or not isinstance(amount, int | float):
+                raise ValueError(f"{name} is {shown(amount)}, but must be a number")
+            if not 0 < amount < float("inf"):
+                raise ValueError(f"{name} is {amount}, but must be more than 0")
+        rest = {name: amount for name, amount in value.items() if name not in factors}
+        return {**rest, "seconds": sum(factors[name] * amount for name, amount in given.items())}
+
+    @model_validator(mode="after")
+    def _limited(self) -> Spending:
+        if self.trials is None and self.epochs is None and self.seconds is None:
+            raise ValueError("has no limit: give trials, epochs, hours, minutes or seconds")
+        return self
+
+
+@final
+class Retraining(Part):
+    """The `top` best candidates are trained again with `seeds` seeds for `epochs`; null epochs are the search's."""
+
+    top: Annotated[Whole, Field(ge=0)] = 1
+    seeds: Annotated[Whole, Field(ge=1)] = 1
+    epochs: Annotated[Whole, Field(ge=1)] | None = None
+
+
+@final
+class JournalPlace(Part):
+    """Where the journal is (a folder or postgresql://...), and whether a commit survives a loss of power."""
+
+    place: str | None = None
+    durability: Literal["normal", "full"] = "normal"
+
+
+@final
+class ArtifactPlace(Part):
+    """Where checkpoints are kept (a folder or an fsspec URL), and how many bytes they may take."""
+
+    place: str | None = None
+    quota: Annotated[Whole, Field(gt=0), BeforeValidator(_bytes)] | None = None
+
+
+Goals: TypeAlias = Annotated[tuple[Annotated[Goal, BeforeValidator(_goal)], ...], BeforeValidator(_listed)]
+Journaled: TypeAlias = Annotated[JournalPlace, BeforeValidator(_place)]
+Kept: TypeAlias = Annotated[ArtifactPlace, BeforeValidator(_place)]
+
+
+def objectives_of(
+    goals: Sequence[Goal], offered: Sequence[Objective], own: bool
+) -> tuple[list[Objective], list[Mistake]]:
+    """The objectives with their directions, and what is wrong with them.
+
+    `offered` are the task's; for a task from outside (`own`), a metric with a direction need not be among them.
+    """
+    known = {**KNOWN, **{objective.metric: objective.direction for objective in offered}}
+    found: list[Objective] = []
+    mistakes: list[Mistake] = []
+    for index, goal in enumerate(goals):
+        direction = goal.direction or known.get(goal.metric)
+        place = ("objectives", index)
+        if goal.metric not in known and (goal.direction is None or not own):
+            mistakes.append(Mistake(place, f"{goal.metric!r} is no metric of this task: {nearest(goal.metric, known)}"))
+        elif any(objective.metric == goal.metric for objective in found):
+            mistakes.append(Mistake(place, f"{goal.metric} stands twice among the objectives: keep it once"))
+        elif direction is not None:
+            found.append(Objective(goal.metric, direction))
+    return (found or list(offered[:1])), mistakes

@@ -1,0 +1,76 @@
+"""What a job names - task, space, strategy, pool - found, and their options checked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nas.mistakes import Mistake
+from nas.options import check
+from nas.strategy import Strategy
+from search_spaces.space import Space
+from workers.errors import UserError
+from workers.plugins import Spec, load
+from workers.pool import Pool
+from workers.task import Task
+
+if TYPE_CHECKING:
+    from nas.job import Job
+
+_KINDS: dict[str, tuple[str, type, int]] = {  # key of the job: its folder, its class, arguments that are no options
+    "task": ("workers.tasks", Task, 0),
+    "space": ("search_spaces", Space, 0),
+    "strategy": ("nas.strategies", Strategy, 1),
+    "pool": ("workers.pools", Pool, 1),
+}
+
+
+@contextmanager
+def beside(folder: str) -> Iterator[None]:
+    """Let modules in `folder` be imported for a while."""
+    if not folder or folder in sys.path:
+        yield
+        return
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+def find(key: str, spec: Spec) -> Any:
+    """The class that a job names under `key`."""
+    folder, base, _ = _KINDS[key]
+    return load(folder, spec.name, base)
+
+
+def check_plugins(job: Job) -> list[Mistake]:
+    """What is wrong with the names and the options of a job's plugins."""
+    mistakes: list[Mistake] = []
+    with beside(job.folder):
+        for key, (_, _, given) in _KINDS.items():
+            spec = getattr(job, key)
+            if spec is not None:
+                mistakes += _one(key, spec, given)
+    return mistakes
+
+
+def _one(key: str, spec: Spec, given: int) -> list[Mistake]:
+    try:
+        plugin = find(key, spec)
+    except UserError as error:
+        return [Mistake((key,), str(error))]
+    if key == "task" and not isinstance(plugin, type):
+        return []
+    mistakes = check((key,), plugin, spec.options, given, allow_decisions=key == "task")
+    if mistakes or key not in ("task", "space"):
+        return mistakes
+    try:
+        plugin(**spec.options)
+    except (ValueError, TypeError, UserError) as error:
+        named = next((name for name in spec.options if str(error).startswith(name)), None)
+        return [Mistake((key, named) if named else (key,), f"{key}: {error}")]
+    return []

@@ -1,0 +1,183 @@
+"""Plan: the live objects that a job describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from nas.document import Document
+from nas.home import SERVERS, home
+from nas.job import Job
+from nas.job_parts import objectives_of
+from nas.job_plugins import beside, find
+from nas.mistakes import Mistake, nearest, refuse
+from nas.strategy import Setting, Strategy
+from nas.wrapper import Wrapper
+from nas.wrappers.baseline import Baseline
+from nas.wrappers.budget import Budget, Limits
+from nas.wrappers.constrain import Constrain
+from nas.wrappers.deduplicate import Deduplicate
+from nas.wrappers.enqueue import Enqueue
+from nas.wrappers.final import Final, Finale
+from search_spaces.decision import DecisionError
+from search_spaces.decisions import Candidate, Decisions
+from search_spaces.space import Space, UnfitError
+from workers.errors import UserError
+from workers.objectives import Objective
+from workers.plugins import Spec
+from workers.pool import Pool
+from workers.task import Task
+from workers.workshop import Setup
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas.estimate import Estimate
+
+DESCRIBED = ("parameters", "multiply_adds")
+MEASURED = ("latency",)
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """What a job comes to: its space and task, the merged decisions, and how to make its strategy and its pool."""
+
+    job: Job
+    search: str
+    space: Space | None
+    task: Task
+    decisions: Decisions
+    objectives: tuple[Objective, ...]
+
+    @classmethod
+    def of(cls, job: Job, search: str = "") -> Plan:
+        """The objects of `job`; `UserError` where they do not fit each other."""
+        with beside(job.folder):
+            space = find("space", job.space)(**job.space.options) if job.space else None
+            task = task_of(job.task)
+        decisions = _fit(space, task, job)
+        objectives, mistakes = objectives_of(job.objectives, task.objectives, own=":" in job.task.name)
+        known = {*DESCRIBED, *MEASURED, *(objective.metric for objective in (*task.objectives, *objectives))}
+        for metric in job.constraints:
+            if metric not in known:
+                text = f"{metric!r} is no metric of this task: {nearest(metric, known)}"
+                mistakes.append(Mistake(("constraints", metric), text))
+        refuse(Document({}), mistakes)
+        plan = cls(job, search or job.name, space, task, decisions, tuple(objectives))
+        limit = find("strategy", job.strategy).objectives_at_most
+        if limit is not None and len(objectives) > limit:
+            raise UserError(
+                f"the strategy {job.strategy.name} takes {limit} objective{'s' if limit > 1 else ''}, but the job has "
+                f"{len(objectives)}: leave some out, or make them constraints"
+            )
+        return plan
+
+    @cached_property
+    def setting(self) -> Setting:
+        """What the strategies are told."""
+        return Setting(
+            self.decisions, self.objectives, self.space, self.task.signature, self.task.epochs, self.job.seed
+        )
+
+    @cached_property
+    def setup(self) -> Setup:
+        """What the workers are told."""
+        metrics = {objective.metric for objective in self.objectives} | set(self.job.constraints)
+        return Setup(
+            search=self.search,
+            task=self.job.task,
+            space=self.job.space,
+            artifacts=self.artifacts,
+            time_limit=self.job.budget.trial_seconds,
+            measure=tuple(metric for metric in MEASURED if metric in metrics),
+            ceilings={metric: ceiling.max for metric, ceiling in self.job.constraints.items()},
+            folder=self.job.folder,
+        )
+
+    @property
+    def artifacts(self) -> str:
+        """Where checkpoints are kept: as the job says, else beside the journal, else in the home folder."""
+        place = self.job.artifacts.place or home(self.job.journal.place)
+        if place.startswith(SERVERS):
+            place = home()
+        return place if "://" in place else str(Path(place).expanduser().absolute())
+
+    @property
+    def finale(self) -> Finale:
+        final = self.job.final
+        return Finale(final.top, final.seeds, final.epochs or self.task.epochs, tested=self.space is not None)
+
+    def strategy(self, clock: Callable[[], float] = lambda: 0.0) -> Final:
+        """The job's strategy with its rules around it; `clock` gives the seconds the search has run for."""
+        with beside(self.job.folder):
+            inner = self._arm(self.job.strategy, self.setting)
+            searching: Wrapper = Enqueue(inner)
+            if self.job.baseline > 0:
+                rival = replace(self.setting, seed=self.job.seed + 1)
+                searching = Baseline(searching, self._arm(Spec("random"), rival), self.job.baseline)
+        budget = self.job.budget
+        limited = Budget(searching, Limits(budget.trials, budget.epochs, budget.seconds), clock)
+        return Final(limited, self.finale)
+
+    def pool(self) -> Pool:
+        """The machines; workers start at once."""
+        with beside(self.job.folder):
+            pool: Pool = find("pool", self.job.pool)(self.setup, **self.job.pool.options)
+        return pool
+
+    def build(self, candidate: Candidate) -> nn.Module:
+        """The network of `candidate` with fresh weights."""
+        if self.space is None:
+            raise UserError("this job has no space: its task trains what it builds itself")
+        return self.space.build(candidate, self.task.signature)
+
+    def describe(self, candidate: Candidate) -> Mapping[str, float]:
+        """The counts of `candidate` that are known without training."""
+        if self.space is None:
+            return {}
+        described = self.space.describe(candidate, self.task.signature)
+        return {"parameters": described.parameters, "multiply_adds": described.multiply_adds}
+
+    def estimate(self, sample: int = 16) -> Estimate:
+        """What this search will cost, before anything trains."""
+        from nas.estimate import estimate
+
+        return estimate(self, sample)
+
+    def _arm(self, spec: Spec, setting: Setting) -> Strategy:
+        """One strategy that proposes nothing too large and nothing twice."""
+        try:
+            strategy: Strategy = find("strategy", spec)(setting, **spec.options)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"strategy {spec.name}: {error}") from error
+        ceilings = {metric: self.setup.ceilings[metric] for metric in DESCRIBED if metric in self.setup.ceilings}
+        if ceilings and self.space is not None:
+            strategy = Constrain(strategy, ceilings, self.describe)
+        return Deduplicate(strategy)
+
+
+def task_of(spec: Spec) -> Task:
+    """The task that a job names."""
+    task: Task = find("task", spec)(**spec.options)
+    return task
+
+
+def _fit(space: Space | None, task: Task, job: Job) -> Decisions:
+    """The merged table of decisions, if space and task agree."""
+    try:
+        if space is not None:
+            space.check(task.signature)
+            return space.decisions | task.decisions
+        if not len(task.decisions):
+            raise UserError(
+                f"there is nothing to search: the task {job.task.name} leaves no setting open, and the job has "
+                "no space; name a space, or give a setting of the task as {range: [low, high]} or {choice: [...]}"
+            )
+        return task.decisions | Decisions()
+    except (UnfitError, DecisionError) as error:
+        name = job.space.name if job.space else "no space"
+        raise UserError(f"space {name} and task {job.task.name} do not fit: {error}") from error

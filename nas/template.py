@@ -1,0 +1,61 @@
+"""The commented job file that `nas init` writes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TEMPLATE: Final = """\
+# A search job. `nas validate` checks it and estimates its cost, `nas run` runs it.
+# Every key but `task` may be left out; what stands behind # is the default, or an example.
+
+name: digits
+
+# What the networks learn, from which data, by which recipe. Your own function of decisions: my_package.my_module:train
+task:
+  name: image_classification
+  dataset: digits               # a folder with one folder of images per class, a .npz file, MNIST, CIFAR10, ...
+  epochs: 8                     # of one trial in the search
+  learning_rate: 0.05           # any setting of the recipe may be left to the search, for example:
+  # learning_rate: {range: [0.01, 0.2], log: true}
+  # optimizer: {choice: [momentum, adam]}
+
+# What can be built: layers, nasnet, pnas, darts, or your own my_module:MySpace
+space:
+  name: pnas
+  blocks: 3
+
+# What to try next: random or pnas
+strategy: pnas
+
+# Metrics to optimise, the most important first; several give a Pareto front.
+objectives: [accuracy]          # [accuracy, parameters], or {metric: f1, direction: maximize}
+
+# What is over a ceiling is infeasible: parameters and multiply_adds are known before anything is trained.
+# constraints:
+#   parameters: {max: 500000}
+#   latency: {max: 0.01}        # seconds for one example, measured
+
+# What the search may spend: trials, epochs, hours, minutes, seconds; the first that is reached ends it.
+budget:
+  trials: 40
+  # hours: 2
+  # trial_seconds: 600          # the longest that one trial may take
+
+# Where trials run: local (processes of this machine) or ray (a cluster, or this machine)
+pool: local                     # {name: local, slots: 2}
+
+# The share of the trials that random search gets, so that the report can compare at equal numbers; 0 for none.
+baseline: 0.2
+
+# The best candidates are trained again, one is chosen on validation, and only that one sees the test set, once.
+final:
+  top: 2
+  seeds: 1
+  epochs: 20                    # left out: as many as in the search
+
+# Where the history of the search and its checkpoints are; left out: $NAS_HOME, or ~/.cellwright
+# journal: {place: searches, durability: full}     # a folder or postgresql://...; full survives a loss of power
+# artifacts: {place: checkpoints, quota: 20 GB}
+
+seed: 0
+"""
