@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
 from workers.objectives import Objective, Outcome
-from workers.trial import Json, Result, Trial
+from workers.trial import Attempt, Json, Result, Trial
 
 
 @final
@@ -15,17 +17,21 @@ from workers.trial import Json, Result, Trial
 class Entry:
     """One row of a journal: its place in the order, when, what kind, which trial, and the details as plain JSON.
 
+    `sequence` is 0 until the row is written; `time` is in seconds since 1970.
+
     | kind | body |
     |---|---|
     | driver | epoch, host, pid, versions: a driver took the search over |
     | ask | a trial |
-    | attempt | number, parent: the trial is issued to a worker |
+    | attempt | number: the trial is issued to a worker |
     | tell | a result |
     | progress | attempt, epoch, metrics |
+    | slots | total: how many slots the pool has from now on |
     | request | kind (stop, extend, enqueue) and its details |
+    | applied | request: the sequence of the request that took effect here |
     | artifact | attempt, name, bytes, digest; or name and `deleted` |
-    | note | text: something a person should know (a result set aside, a salvage) |
-    | state | state (running, interrupted, stopped, finished, failed), reason |
+    | note | text: something a person should know; `aside` where the trial's result is kept from the strategy |
+    | state | state (interrupted, stopped, finished, failed), reason: the driver let the search go |
     """
 
     sequence: int
@@ -38,16 +44,21 @@ class Entry:
 @final
 @dataclass(slots=True)
 class TrialRecord:
-    """All that is known of one trial."""
+    """All that is known of one trial; `busy` holds when each attempt that is over began and ended."""
 
     trial: Trial
     asked_at: float
     attempts: int = 0
+    attempt: Attempt | None = None
+    running: bool = False
     started_at: float | None = None
     ended_at: float | None = None
     result: Result | None = None
     losses: int = 0
+    seconds: float = 0.0
+    device_seconds: float = 0.0
     curve: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
+    busy: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def arm(self) -> str:
@@ -55,25 +66,47 @@ class TrialRecord:
         return str(self.trial.note.get("arm", "strategy"))
 
     @property
-    def running(self) -> bool:
-        return self.result is None and self.attempts > 0
-
-    @property
     def completed(self) -> bool:
         return self.result is not None and self.result.outcome is Outcome.COMPLETED
+
+    @property
+    def full(self) -> bool:
+        """Whether it is as large and was trained as long as the search intends: neither a rung, a proxy nor a step.
+
+        A strategy writes `partial` into the note of a trial that is smaller than what the search is after.
+        """
+        return self.trial.epochs >= self.trial.horizon and not self.trial.note.get("partial", False)
+
+    def gains(self, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+        """One number per objective, larger better; None unless completed with every metric there and a number."""
+        if self.result is None or self.result.outcome is not Outcome.COMPLETED:
+            return None
+        metrics = self.result.metrics
+        gains = tuple(o.gain(metrics[o.metric]) for o in objectives if o.metric in metrics)
+        return None if len(gains) < len(objectives) or any(map(math.isnan, gains)) else gains
 
 
 @final
 class History:
-    """The trials of a search in the order they were asked; fed entry by entry, by a driver and by readers alike."""
+    """The trials of a search in the order they were asked; fed entry by entry, by a driver and by readers alike.
+
+    `outcomes` counts the trials that are over, `running` holds those at a worker, `pending` the requests that no
+    driver has taken up, `aside` the trials whose results a strategy could not digest.
+    """
 
     def __init__(self) -> None:
         self.trials: dict[int, TrialRecord] = {}
+        self.running: dict[int, TrialRecord] = {}
+        self.outcomes: Counter[Outcome] = Counter()
         self.state = "created"
         self.reason = ""
         self.notes: list[Entry] = []
         self.requests: list[Entry] = []
+        self.pending: dict[int, Entry] = {}
         self.drivers: list[Entry] = []
+        self.artifacts: dict[tuple[int, int, str], Mapping[str, Json]] = {}
+        self.slots: list[tuple[float, int]] = []
+        self.aside: set[int] = set()
         self.first_at: float | None = None
         self.last_at: float | None = None
 
@@ -85,18 +118,143 @@ class History:
         return history
 
     def feed(self, entry: Entry) -> None:
-        """Take one more entry into account."""
-        self.first_at = entry.time if self.first_at is None else self.first_at
-        self.last_at = entry.time
-        getattr(self, f"_{entry.kind}", lambda _: None)(entry)
+        """Take one more entry into account; one that speaks of a trial never asked (a salvaged journal) is skipped."""
+        body, kind = entry.body, entry.kind
+        if kind == "ask":
+            self.asked(Trial.from_json(body), entry.time)
+        elif kind == "attempt":
+            if entry.trial in self.trials:
+                self.issued(entry.trial, body["number"], entry.time)
+        elif kind == "tell":
+            if entry.trial in self.trials:
+                self.told(Result.from_json(body), entry.time)
+        else:
+            self._rare(entry)
+        self._at(entry.time)
+
+    def asked(self, trial: Trial, time: float) -> TrialRecord:
+        """A strategy gave `trial`."""
+        record = self.trials[trial.id] = TrialRecord(trial, time)
+        return record
+
+    def issued(self, trial_id: int, number: int, time: float) -> Attempt:
+        """The trial goes to a worker for the `number`th time."""
+        record = self.trials[trial_id]
+        parent = None if record.trial.parent is None else self.trials.get(record.trial.parent)
+        record.attempt = Attempt(record.trial, number, parent and (parent.attempt or Attempt(parent.trial)))
+        record.attempts, record.running, record.started_at = number, True, time
+        self.running[trial_id] = record
+        return record.attempt
+
+    def told(self, result: Result, time: float) -> None:
+        """An attempt is over, and with it the trial unless it is to be issued again."""
+        record = self.trials[result.trial_id]
+        self._over(record, time)
+        record.seconds += result.seconds
+        record.device_seconds += result.device_seconds
+        record.losses += result.outcome is Outcome.LOST
+        if result.outcome.charged and record.result is None:
+            record.result, record.ended_at = result, time
+            self.outcomes[result.outcome] += 1
+
+    def _rare(self, entry: Entry) -> None:
+        body = entry.body
+        match entry.kind:
+            case "progress" if entry.trial in self.trials:
+                self.trials[entry.trial].curve.append((body["epoch"], body["metrics"]))
+            case "slots":
+                self.slots.append((entry.time, body["total"]))
+            case "note":
+                self.notes.append(entry)
+                if body.get("aside") and entry.trial is not None:
+                    self.aside.add(entry.trial)
+            case "request":
+                self.requests.append(entry)
+                self.pending[entry.sequence] = entry
+            case "applied":
+                self.pending.pop(body["request"], None)
+            case "artifact" if entry.trial is not None:
+                self.artifacts[entry.trial, body.get("attempt", 0), body["name"]] = body
+            case "driver" | "state":
+                self._idle()
+                self.state = body.get("state", "running")
+                self.reason = body.get("reason", "")
+                if entry.kind == "driver":
+                    self.drivers.append(entry)
+
+    def _idle(self) -> None:
+        """What ran, ran until the last thing known of the driver that is gone."""
+        for record in list(self.running.values()):
+            self._over(record, self.last_at or 0.0)
+
+    def _over(self, record: TrialRecord, time: float) -> None:
+        if record.running and record.started_at is not None:
+            record.busy.append((record.started_at, max(time, record.started_at)))
+        record.running = False
+        self.running.pop(record.trial.id, None)
+
+    def _at(self, time: float) -> None:
+        self.first_at = time if self.first_at is None else self.first_at
+        self.last_at = time
+
+    def waiting(self) -> list[int]:
+        """The trials that were asked and have no result, in order."""
+        return [trial for trial, record in self.trials.items() if record.result is None]
 
     def searched(self) -> list[TrialRecord]:
         """The trials of the search proper: neither the final retraining nor the test."""
         return [record for record in self.trials.values() if record.arm not in ("final", "test")]
 
+    def ranked(self, objectives: Sequence[Objective], arm: str | None = None) -> list[tuple[TrialRecord, list[float]]]:
+        """The completed, full-size, full-fidelity trials of the search (of one arm) with their gains, oldest first."""
+        found = ((r, r.gains(objectives)) for r in self.searched() if r.full and (arm is None or r.arm == arm))
+        return [(record, list(gains)) for record, gains in found if gains is not None]
+
     def best(self, objective: Objective, count: int = 1, arm: str | None = None) -> list[TrialRecord]:
-        """The `count` best completed trials of the search by one objective, best first; ties go to the earlier."""
-        ranked = [r for r in self.searched() if r.completed and (arm is None or r.arm == arm)]
-        ranked = [r for r in ranked if r.result and objective.metric in r.result.metrics]
-        ranked.sort(key=lambda r: -objective.gain(r.result.metrics[objective.metric]) if r.result else 0.0)
-        return ranked[:count]
+        """The `count` best of the `ranked` trials by one objective, best first; ties go to the earlier."""
+        ranked = sorted(self.ranked([objective], arm), key=lambda pair: -pair[1][0])
+        return [record for record, _ in ranked[:count]]
+
+    def front(self, objectives: Sequence[Objective], arm: str | None = None) -> list[TrialRecord]:
+        """The Pareto front of the `ranked` trials, the best by the first objective first; of equals the earliest."""
+        front: list[tuple[TrialRecord, list[float]]] = []
+        for record, gains in sorted(self.ranked(objectives, arm), key=lambda pair: [-gain for gain in pair[1]]):
+            if not any(all(a >= b for a, b in zip(other, gains, strict=True)) for _, other in front):
+                front.append((record, gains))
+        return [record for record, _ in front]
+
+    def improvements(self, objective: Objective, arm: str | None = None) -> Iterator[tuple[int, float, float]]:
+        """Best so far: (trials over until then, seconds since the search began, value), whenever it improves.
+
+        Trials are counted within `arm`, in the order they ended; of the trials that are `full` only.
+        """
+        over = [r for r in self.searched() if r.result and r.full and (arm is None or r.arm == arm)]
+        over.sort(key=lambda record: record.ended_at or 0.0)
+        best = -math.inf
+        for count, record in enumerate(over, start=1):
+            gains = record.gains([objective])
+            if gains and gains[0] > best and record.result and record.ended_at is not None:
+                best = gains[0]
+                yield count, record.ended_at - (self.first_at or 0.0), record.result.metrics[objective.metric]
+
+    def arms(self) -> dict[str, list[TrialRecord]]:
+        """The trials of each arm, in the order they were asked."""
+        arms: dict[str, list[TrialRecord]] = {}
+        for record in self.trials.values():
+            arms.setdefault(record.arm, []).append(record)
+        return arms
+
+    def occupancy(self) -> list[tuple[float, int]]:
+        """How many workers were at work, as steps: (time, workers busy from then on)."""
+        steps: Counter[float] = Counter()
+        for record in self.trials.values():
+            for start, end in record.busy:
+                steps[start] += 1
+                steps[end] -= 1
+            if record.running and record.started_at is not None:
+                steps[record.started_at] += 1
+        busy, series = 0, []
+        for time in sorted(steps):
+            busy += steps[time]
+            series.append((time, busy))
+        return series

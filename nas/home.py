@@ -1,0 +1,30 @@
+"""Where searches are kept: a folder, or a PostgreSQL server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nas.log import Log
+from workers.errors import UserError
+
+SERVERS = ("postgresql://", "postgres://")
+
+
+def home(place: str | None = None) -> str:
+    """`place`, else the environment variable NAS_HOME, else `~/.cellwright`."""
+    return place or os.environ.get("NAS_HOME") or "~/.cellwright"
+
+
+def open_log(place: str | None = None) -> Log:
+    """The journals at a folder or a `postgresql://` address; see `home` for None."""
+    place = home(place)
+    if place.startswith(SERVERS):
+        from nas.logs.postgresql import PostgresqlLog
+
+        return PostgresqlLog(place)
+    if "://" in place:
+        raise UserError(f"{place!r} is no place for journals: give a folder or postgresql://USER@HOST/DATABASE")
+    from nas.logs.sqlite import SqliteLog
+
+    return SqliteLog(Path(place).expanduser())

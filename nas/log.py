@@ -1,0 +1,135 @@
+"""Log: where entries are kept, in order, and who may write them."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from nas.history import Entry
+from nas.process import Process
+from workers.errors import UserError
+from workers.trial import Json
+
+STALE = 30.0  # seconds without a heartbeat after which a driver counts as gone
+REQUESTS = ("stop", "extend", "enqueue")
+
+write_json = json.JSONEncoder(separators=(",", ":")).encode
+read_json = json.JSONDecoder().decode
+
+
+class Superseded(Exception):  # noqa: N818 - the name says what happened to the driver
+    """Another driver has taken the search over: stop the workers, and write nothing more."""
+
+
+class DamagedError(UserError):
+    """What is stored cannot be read as it was written."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A search without its entries. `heartbeat` is when its driver was last heard, in seconds since 1970.
+
+    `state` is created, running, interrupted, stopped, finished or failed; running is what the last driver said, and
+    `driven` whether there still is one.
+    """
+
+    search: str
+    created: float
+    job: Mapping[str, Json]
+    versions: Mapping[str, str]
+    schema: int
+    state: str = "created"
+    reason: str = ""
+    epoch: int = 0
+    driver: Process | None = None
+    heartbeat: float = 0.0
+
+    @property
+    def driver_host(self) -> str:
+        return self.driver.host if self.driver else ""
+
+    @property
+    def driver_pid(self) -> int:
+        return self.driver.pid if self.driver else 0
+
+    def driven(self, now: float | None = None) -> bool:
+        """Whether a driver may be at work: it has not let go, is not provably dead and was heard of lately."""
+        if self.state != "running" or self.driver is None or self.driver.gone():
+            return False
+        return (time.time() if now is None else now) - self.heartbeat < STALE
+
+
+def durable(job: Mapping[str, Json]) -> bool:
+    """Whether the job asks for `durability: full` of its journal: every commit survives a loss of power, too."""
+    journal = job.get("journal")
+    return isinstance(journal, Mapping) and journal.get("durability") == "full"
+
+
+def refuse(header: Header) -> UserError:
+    """What a second driver is told."""
+    return UserError(
+        f"{header.search} is being run by process {header.driver_pid} on {header.driver_host}, last heard "
+        f"{max(0.0, time.time() - header.heartbeat):.0f} s ago, and a search has one driver: `nas stop {header.search}`"
+        f" ends that one, `nas resume {header.search} --force` takes over from it"
+    )
+
+
+class Log(ABC):
+    """Searches, each an ordered, append-only list of entries with a header.
+
+    One driver at a time holds a search, by an epoch that grows whenever another takes over; all may read, and
+    `request`. What `append` was given is there altogether, in order, or not at all. Errors of the disk or the server
+    are `UserError`.
+    """
+
+    @abstractmethod
+    def create(self, search: str, job: Json, versions: Mapping[str, str]) -> None:
+        """Begin a search; UserError where the name is taken."""
+
+    @abstractmethod
+    def searches(self) -> list[Header]:
+        """Every search, the oldest first."""
+
+    @abstractmethod
+    def header(self, search: str) -> Header:
+        """One search; NotFoundError, with the nearest name, where there is none."""
+
+    @abstractmethod
+    def entries(self, search: str, after: int = 0, kinds: Collection[str] | None = None) -> Iterator[Entry]:
+        """The entries behind `after`, in order: none is ever inserted before one that was read."""
+
+    @abstractmethod
+    def acquire(self, search: str, force: bool = False) -> int:
+        """Become the driver: the new epoch. UserError where another may be at work, unless `force`."""
+
+    @abstractmethod
+    def append(self, search: str, epoch: int, entries: Sequence[Entry]) -> int:
+        """Write `entries` in one transaction: the sequence of the last. Superseded where the epoch has passed."""
+
+    @abstractmethod
+    def heartbeat(self, search: str, epoch: int) -> None:
+        """Say that the driver is alive; from any thread. Superseded where the epoch has passed."""
+
+    @abstractmethod
+    def release(self, search: str, epoch: int, state: str, reason: str = "") -> None:
+        """Let the search go, and say how it stands. Superseded where the epoch has passed."""
+
+    @abstractmethod
+    def request(self, search: str, kind: str, body: Mapping[str, Json]) -> int:
+        """Ask something of the driver, present or next (stop, extend, enqueue): the entry's sequence."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what is open. May be called twice."""
+
+
+def request_body(kind: str, body: Mapping[str, Json]) -> dict[str, Json]:
+    """The body of a request's entry."""
+    if kind not in REQUESTS:
+        raise UserError(f"{kind!r} is no request: there are {', '.join(REQUESTS)}")
+    return {**body, "kind": kind}

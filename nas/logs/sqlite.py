@@ -1,0 +1,206 @@
+"""SqliteLog: a folder of searches, each with its journal in one file of SQLite."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from sqlite3 import Connection
+from threading import RLock
+from typing import final
+
+from nas.history import Entry
+from nas.log import DamagedError, Header, Log, Superseded, durable, refuse, request_body, write_json
+from nas.logs.database import ROWS, Database, FullError, checksum, entry
+from nas.process import Process
+from nas.salvage import repair, salvage
+from nas.versions import versions as versions_here
+from workers.errors import NotFoundError, UserError
+from workers.trial import Json
+
+FILE = "journal.sqlite"
+NAME = re.compile(r"[A-Za-z0-9][\w.\-]*", re.ASCII)
+INSERT = "INSERT INTO entry (time, kind, trial, body, checksum) VALUES (?, ?, ?, ?, ?)"
+FENCE = "SELECT epoch, state, (SELECT max(sequence) FROM entry) FROM search"
+BATCH = 2000  # rows per read: a reader holds no transaction while its caller thinks
+
+
+@final
+class SqliteLog(Log):
+    """`<folder>/<search>/journal.sqlite` in WAL mode: readers and the one writer do not wait for each other.
+
+    A commit survives the death of any process, and of the machine where the job says `durability: full`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: dict[str, Database] = {}
+        self._lock = RLock()
+
+    def create(self, search: str, job: Json, versions: Mapping[str, str]) -> None:
+        if not NAME.fullmatch(search):
+            raise UserError(f"{search!r} is no name for a search: letters, digits, '-', '_' and '.', a letter first")
+        database = self._database(search, create=True)
+        database.migrate()
+        with database.transaction() as connection:
+            if connection.execute("SELECT 1 FROM search").fetchone():
+                raise UserError(
+                    f"there is a search {search} already: choose another name, or go on with it (`nas resume {search}`)"
+                )
+            connection.execute(
+                "INSERT INTO search VALUES (?, ?, ?, ?, 'created', '', 0, NULL, NULL, NULL, 0)",
+                (search, time.time(), write_json(job), write_json(dict(versions))),
+            )
+
+    def searches(self) -> list[Header]:
+        headers = []
+        for path in sorted(self.folder.glob(f"*/{FILE}")):
+            try:
+                header = self._database(path.parent.name).header()
+            except UserError as error:  # one bad file must not hide the others
+                header = Header(path.parent.name, path.stat().st_mtime, {}, {}, 0, "damaged", str(error))
+            if header is not None:
+                headers.append(header)
+        return sorted(headers, key=lambda header: header.created)
+
+    def header(self, search: str) -> Header:
+        if (header := self._known(search).header()) is None:
+            raise self._missing(search)
+        return header
+
+    def entries(self, search: str, after: int = 0, kinds: Collection[str] | None = None) -> Iterator[Entry]:
+        database = self._known(search)
+        wanted = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds is not None else ""
+        query = f"{ROWS}{wanted} ORDER BY sequence LIMIT {BATCH}"
+        while True:
+            with database.lock, database.explained():
+                rows = database.connection.execute(query, (after, *(kinds or ()))).fetchall()
+            for row in rows:
+                yield entry(row, database.path)
+            if len(rows) < BATCH:
+                return
+            after = rows[-1][0]
+
+    def acquire(self, search: str, force: bool = False) -> int:
+        database = self._sound(search, force)
+        database.migrate()
+        with database.transaction() as connection:
+            if (header := database.header()) is None:
+                raise self._missing(search)
+            if header.driven() and not force:
+                raise refuse(header)
+            here, now, epoch = Process.here(), time.time(), header.epoch + 1
+            connection.execute(
+                "UPDATE search SET state = 'running', reason = '', epoch = ?, host = ?, pid = ?, mark = ?,"
+                " heartbeat = ?",
+                (epoch, here.host, here.pid, here.mark, now),
+            )
+            body = {"epoch": epoch, "host": here.host, "pid": here.pid, "versions": versions_here()}
+            _insert(connection, [Entry(0, now, "driver", None, body)])
+        database.durability(durable(header.job))
+        database.reserve()
+        return epoch
+
+    def append(self, search: str, epoch: int, entries: Sequence[Entry]) -> int:
+        database = self._known(search)
+        try:
+            return self._append(database, epoch, entries)
+        except FullError:
+            if database.spend():  # what has finished is written, and then the driver hears that it must end
+                self._append(database, epoch, entries)
+            raise
+
+    def heartbeat(self, search: str, epoch: int) -> None:
+        with self._known(search).transaction() as connection:
+            _fence(connection, epoch)
+            connection.execute("UPDATE search SET heartbeat = ?", (time.time(),))
+
+    def release(self, search: str, epoch: int, state: str, reason: str = "") -> None:
+        now = time.time()
+        with self._known(search).transaction() as connection:
+            _fence(connection, epoch)
+            connection.execute("UPDATE search SET state = ?, reason = ?, heartbeat = ?", (state, reason, now))
+            _insert(connection, [Entry(0, now, "state", None, {"state": state, "reason": reason})])
+
+    def request(self, search: str, kind: str, body: Mapping[str, Json]) -> int:
+        wanted = Entry(0, time.time(), "request", None, request_body(kind, body))
+        with self._known(search).transaction() as connection:
+            _insert(connection, [wanted])
+            sequence: int = connection.execute("SELECT max(sequence) FROM entry").fetchone()[0]
+        return sequence
+
+    def close(self) -> None:
+        with self._lock:
+            for database in self._open.values():
+                database.close()
+            self._open.clear()
+
+    def _append(self, database: Database, epoch: int, entries: Sequence[Entry]) -> int:
+        with database.transaction() as connection:
+            last = _fence(connection, epoch)
+            _insert(connection, entries)
+        return last + len(entries)
+
+    def _database(self, search: str, create: bool = False) -> Database:
+        with self._lock:
+            if search not in self._open:
+                self._open[search] = Database(self.folder / search / FILE, create)
+            return self._open[search]
+
+    def _known(self, search: str) -> Database:
+        if search in self._open:
+            return self._open[search]
+        if not NAME.fullmatch(search) or not (self.folder / search / FILE).is_file():
+            raise self._missing(search)
+        database = self._database(search)
+        if database.schema:
+            database.migrate()
+        return database
+
+    def _missing(self, search: str) -> NotFoundError:
+        names = [header.search for header in self.searches()]
+        near = difflib.get_close_matches(search, names, n=1)
+        hint = (
+            f"did you mean {near[0]}?" if near else f"there are {', '.join(names[-5:])}" if names else "there is none"
+        )
+        return NotFoundError(f"there is no search {search!r} in {self.folder}: {hint}")
+
+    def _sound(self, search: str, force: bool) -> Database:
+        """The database, checked; a damaged one is salvaged beside, and with `force` replaced by what was salvaged."""
+        path = self.folder / search / FILE
+        try:
+            database = self._known(search)
+            findings = database.findings()
+        except DamagedError as error:
+            findings = [str(error)]
+        if not findings:
+            return database
+        with self._lock:
+            if search in self._open:
+                self._open.pop(search).close()
+        if force:
+            repair(path)
+            return self._known(search)
+        saved = salvage(path, path.with_name("salvaged.sqlite"))
+        raise DamagedError(
+            f"{path} is damaged ({findings[0]}): {saved}. `nas resume {search} --force` goes on with what was salvaged "
+            "and keeps the damaged file beside it"
+        )
+
+
+def _fence(connection: Connection, epoch: int) -> int:
+    """The last sequence, if the epoch is still the search's."""
+    current, state, last = connection.execute(FENCE).fetchone()
+    if current != epoch or state != "running":
+        raise Superseded(f"another driver (epoch {current}) has taken over from this one (epoch {epoch})")
+    return last or 0
+
+
+def _insert(connection: Connection, entries: Sequence[Entry]) -> None:
+    rows = []
+    for one in entries:
+        body = write_json(one.body)
+        rows.append((one.time, one.kind, one.trial, body, checksum(one.kind, one.trial, body)))
+    connection.executemany(INSERT, rows)

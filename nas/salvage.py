@@ -1,0 +1,146 @@
+"""Salvage: what can still be read of a damaged journal, written to a new file, and what cannot, said."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from nas.log import DamagedError, write_json
+from nas.logs.database import HEADER, ROWS, Database, Row, checksum
+from workers.errors import UserError
+
+PARTS = ("", "-wal", "-shm")  # a database of SQLite in WAL mode
+FAR = 1 << 40
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """How many entries were kept, and the sequences that are missing before the last one kept."""
+
+    path: Path
+    kept: int
+    lost: tuple[range, ...]
+
+    def __str__(self) -> str:
+        count = sum(map(len, self.lost))
+        spans = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]} to {s[-1]}" for s in self.lost)
+        missing = f"{count} are lost ({spans})" if count else "none before the last of them is lost"
+        return f"{self.kept} entries were salvaged into {self.path}, {missing}"
+
+
+def salvage(damaged: Path, target: Path) -> Salvaged:
+    """Write all readable entries of `damaged`, which is only read, to a new database `target`.
+
+    DamagedError where not even the search's header can be read.
+    """
+    source = sqlite3.connect(f"file:{damaged}?mode=rw", uri=True, isolation_level=None)
+    try:
+        header = source.execute(HEADER).fetchone()
+        if header is None:
+            raise sqlite3.DatabaseError("no header")
+        rows = list(readable(source))
+    except sqlite3.DatabaseError as error:
+        raise DamagedError(
+            f"{damaged} is damaged beyond what can be salvaged ({error}): restore it from a copy, or start the search "
+            "anew under another name"
+        ) from error
+    finally:
+        source.close()
+    _unlink(target)
+    database = Database(target, create=True)
+    database.migrate()
+    lost = tuple(_gaps([row[0] for row in rows]))
+    saved = Salvaged(target, len(rows), lost)
+    with database.transaction() as connection:
+        connection.execute(f"INSERT INTO search VALUES ({', '.join('?' * len(header))})", header)
+        connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
+        body = write_json({"text": f"{damaged.name} was damaged: {saved}"})
+        note = (time.time(), "note", None, body, checksum("note", None, body))
+        connection.execute("INSERT INTO entry (time, kind, trial, body, checksum) VALUES (?, ?, ?, ?, ?)", note)
+    database.close()
+    return saved
+
+
+def repair(damaged: Path) -> Salvaged:
+    """Put what can be salvaged in the place of `damaged`, which moves to a folder `damaged-N` beside it."""
+    saved = salvage(damaged, damaged.with_name("salvaged.sqlite"))
+    number = next(n for n in range(1, FAR) if not damaged.with_name(f"damaged-{n}").exists())
+    aside = damaged.with_name(f"damaged-{number}")
+    try:
+        aside.mkdir()
+        for part in PARTS:
+            if (piece := damaged.with_name(damaged.name + part)).exists():
+                piece.rename(aside / piece.name)
+        saved.path.rename(damaged)
+    except OSError as error:
+        raise UserError(
+            f"{damaged} cannot be moved to {aside} ({error.strerror}): make {damaged.parent} writable"
+        ) from error
+    return saved
+
+
+def readable(source: sqlite3.Connection) -> Iterator[Row]:
+    """Every row that is as it was written, in order, stepping over what cannot be read."""
+    after = 0
+    while True:
+        try:
+            for row in source.execute(f"{ROWS} ORDER BY sequence", (after,)):
+                after = row[0]
+                if _sound(row):
+                    yield row
+            return
+        except sqlite3.DatabaseError:
+            following = _beyond(source, after)
+            if following is None:
+                return
+            after = following
+
+
+def _beyond(source: sqlite3.Connection, after: int) -> int | None:
+    """The smallest distance to step over so that reading works again; None where it does not."""
+    step = 1
+    while not _reads(source, after + step):
+        step *= 2
+        if step > FAR:
+            return None
+    low = step // 2
+    while step - low > 1:
+        middle = (low + step) // 2
+        if _reads(source, after + middle):
+            step = middle
+        else:
+            low = middle
+    return after + step
+
+
+def _reads(source: sqlite3.Connection, after: int) -> bool:
+    try:
+        source.execute(f"{ROWS} ORDER BY sequence LIMIT 1", (after,)).fetchone()
+    except sqlite3.DatabaseError:
+        return False
+    return True
+
+
+def _sound(row: tuple[object, ...]) -> bool:
+    kind, trial, body, check = row[2:]
+    if not isinstance(kind, str) or not isinstance(body, str) or not isinstance(trial, int | None):
+        return False
+    return checksum(kind, trial, body) == check
+
+
+def _gaps(sequences: list[int]) -> Iterator[range]:
+    before = 0
+    for sequence in sequences:
+        if sequence > before + 1:
+            yield range(before + 1, sequence)
+        before = sequence
+
+
+def _unlink(path: Path) -> None:
+    for part in PARTS:
+        path.with_name(path.name + part).unlink(missing_ok=True)
