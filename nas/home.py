@@ -20,8 +20,10 @@ def open_log(place: str | None = None) -> Log:
     """The journals at a folder or a `postgresql://` address; see `home` for None."""
     place = home(place)
     if place.startswith(SERVERS):
-        from nas.logs.postgresql import PostgresqlLog
-
+        try:
+            from nas.logs.postgresql import PostgresqlLog
+        except ModuleNotFoundError as error:
+            raise UserError(f"{place!r} needs {error.name}: pip install 'cellwright[postgres]'") from error
         return PostgresqlLog(place)
     if "://" in place:
         raise UserError(f"{place!r} is no place for journals: give a folder or postgresql://USER@HOST/DATABASE")
