@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -19,7 +20,7 @@ FOREIGN_ALLOWED = frozenset(sys.stdlib_module_names) | {"torch"}
 class Gathering:
     """The definitions reached so far; `strings` decides which entries of a table looked up by name are kept."""
 
-    own: tuple[str, ...]
+    own: frozenset[str]
     prune: bool
     strings: set[str]
     modules: dict[str, Module] = field(default_factory=dict)
@@ -73,13 +74,14 @@ class Gathering:
             break
         raise InlineError(f"{module} uses the module {place} as a value, which cannot be inlined")
 
-    def gather(self, root: Definition) -> None:
-        """Reach everything that `root` needs; again until no further table entry comes to life."""
+    def gather(self, roots: Sequence[Definition]) -> None:
+        """Reach everything that `roots` need; again until no further table entry comes to life."""
         size = -1
         while size != (size := len(self.strings) + len(self.whole) + len(self.reached)):
             self.reached.clear()
             self.imports.clear()
-            self._reach(root)
+            for root in roots:
+                self._reach(root)
 
     def _reach(self, definition: Definition) -> None:
         if definition in self.reached:

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias, final
 
 from nas.standalone.gathering import Gathering
-from nas.standalone.module import Definition, Import, InlineError, Module
+from nas.standalone.module import Definition, Import, InlineError, Module, neighbours
 
 OWN = ("search_spaces",)
 Place: TypeAlias = tuple[int, int]  # line and column, both from 0, columns in bytes as `ast` counts
 Edit: TypeAlias = tuple[Place, Place, str]  # from, to, new text
 
 
-def inline(network: str, arguments: object, prune: bool = True) -> tuple[str, str]:
-    """The imports, and the definitions, that the class `network` (`package.module:Class`) needs.
+@final
+@dataclass(frozen=True, slots=True)
+class Standalone:
+    """Source that needs nothing but what it imports: the imports, the definitions, and what the roots are called."""
+
+    imports: str
+    code: str
+    names: tuple[str, ...]
+
+
+def inline(roots: Sequence[str], arguments: object, prune: bool = True) -> Standalone:
+    """The classes and functions `roots` (`package.module:Name`) with all that they need.
 
     With `prune`, a module-level dictionary that is only looked up by name keeps the entries whose name stands in
     `arguments` or in the code. Raises InlineError where something cannot stand alone.
     """
-    module, _, name = network.partition(":")
-    own = (*OWN, module.partition(".")[0])
-    gathering = Gathering(own, prune, set(_strings(arguments)))
-    root = gathering.resolve(module, name)
-    if not isinstance(root, Definition):
-        raise InlineError(f"{module} defines no {name}")
-    gathering.gather(root)
+    split = [(module, name) for module, _, name in (root.partition(":") for root in roots)]
+    own = {name for module, _ in split for name in neighbours(module)}
+    gathering = Gathering(frozenset({*OWN, *own}), prune, set(_strings(arguments)))
+    found = []
+    for module, name in split:
+        root = gathering.resolve(module, name)
+        if not isinstance(root, Definition):
+            raise InlineError(f"{module} defines no {name} whose source can be read")
+        found.append(root)
+    gathering.gather(found)
     names = _names(gathering)
-    blocks = [_written(gathering, one, names) for one in _ordered(gathering, root)]
-    return _import_lines(gathering.imports), "\n\n\n".join(dict.fromkeys(blocks))
+    blocks = [_written(gathering, one, names) for one in _ordered(gathering, found)]
+    code = "\n\n\n".join(dict.fromkeys(blocks))
+    return Standalone(_import_lines(gathering.imports), code, tuple(names[root] for root in found))
 
 
 def _strings(value: object) -> Iterator[str]:
@@ -57,7 +72,7 @@ def _names(gathering: Gathering) -> dict[Definition, str]:
     return names
 
 
-def _ordered(gathering: Gathering, root: Definition) -> list[Definition]:
+def _ordered(gathering: Gathering, roots: Sequence[Definition]) -> list[Definition]:
     """Dependencies first: whatever a statement needs while it is executed, then what its bodies name."""
     done: dict[Definition, None] = {}
     visiting: set[Definition] = set()
@@ -80,9 +95,8 @@ def _ordered(gathering: Gathering, root: Definition) -> list[Definition]:
             place(one, late=False)
         done.setdefault(definition)
 
-    place(root, late=True)
-    for definition in gathering.reached:
-        place(definition, late=True)
+    for root in roots:
+        place(root, late=True)
     return list(done)
 
 

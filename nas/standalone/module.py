@@ -103,3 +103,13 @@ def _defined(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.AnnAssign):
         targets = [statement.target]
     return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+
+
+def neighbours(module: str) -> set[str]:
+    """The top-level names whose sources belong with `module`'s: its package, or the modules in the same folder."""
+    top = module.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None or spec.submodule_search_locations is not None:
+        return {top}
+    folder = Path(spec.origin).parent
+    return {top} if folder.name == "site-packages" else {top, *(one.stem for one in folder.glob("*.py"))}

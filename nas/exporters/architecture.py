@@ -1,0 +1,59 @@
+"""architecture.json: the candidate, its space and blueprint, what was measured, with which versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import final
+
+from nas.architecture import Architecture
+from nas.exporter import Exporter, Winner
+from workers.plugins import Spec
+from workers.trial import Json
+
+
+@final
+class ArchitectureExporter(Exporter):
+    """Writes `architecture.json`, which `nas.architecture.read_architecture` reads back."""
+
+    def export(self, winner: Winner, folder: Path, missing: Mapping[str, str]) -> None:
+        text = json.dumps(architecture(winner).json(), indent=2, ensure_ascii=False)
+        (folder / "architecture.json").write_text(text + "\n", encoding="utf-8")
+
+
+def architecture(winner: Winner) -> Architecture:
+    """What is written of `winner`."""
+    described = winner.description
+    counts = {
+        "parameters": sum(p.numel() for p in winner.model.parameters() if p.requires_grad),
+        **({"multiply_adds": described.multiply_adds} if described else {}),
+    }
+    return Architecture(
+        search=winner.search,
+        trial=winner.record.trial.id,
+        candidate=winner.candidate,
+        signature=winner.task.signature,
+        task=_spec(winner.job.get("task")),
+        space=_spec(winner.job["space"]) if winner.job.get("space") else None,
+        blueprint=winner.blueprint,
+        preprocessing=preprocessing(winner),
+        metrics=dict(winner.metrics),
+        counts=counts,
+        costs=dict(winner.costs),
+        seed=winner.record.trial.seed,
+        versions=dict(winner.versions),
+    )
+
+
+def preprocessing(winner: Winner) -> Mapping[str, Json]:
+    """How raw data become the model's inputs, where the task says so (`preprocessing`: plain JSON)."""
+    said = getattr(winner.task, "preprocessing", None)
+    return dict(said) if isinstance(said, Mapping) else {}
+
+
+def _spec(value: Json) -> Spec:
+    """A plugin as the job file writes it: its name, or a mapping with `name` and options."""
+    if isinstance(value, Mapping):
+        return Spec(str(value.get("name", "")), {key: item for key, item in value.items() if key != "name"})
+    return Spec(str(value))

@@ -1,0 +1,39 @@
+"""model.onnx: the network for onnxruntime and others, with a free batch size."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import final
+
+from nas.exporter import Exporter, LeftOut, Winner
+from nas.exporters.pt2 import first_line, free_batch
+
+
+@final
+class OnnxExporter(Exporter):
+    """Writes one `NAME.onnx` per module that the task deploys."""
+
+    def export(self, winner: Winner, folder: Path, missing: Mapping[str, str]) -> None:
+        import torch
+
+        signature = winner.task.signature
+        for index, (name, (module, examples)) in enumerate(winner.deployed.items()):
+            named = index == 0 and len(examples) == len(signature.inputs)
+            try:
+                with warnings.catch_warnings():  # of torch and onnxscript about each other
+                    warnings.simplefilter("ignore")
+                    program = torch.onnx.export(
+                        module.eval(),
+                        examples,
+                        dynamo=True,
+                        verbose=False,
+                        dynamic_shapes=free_batch(examples),
+                        input_names=list(signature.inputs) if named else None,
+                        output_names=list(signature.outputs) if named else None,
+                    )
+                    if program is not None:
+                        program.save(folder / f"{name}.onnx", external_data=False)
+            except Exception as error:
+                raise LeftOut(f"{name} cannot be converted to ONNX: {first_line(error)}") from error
