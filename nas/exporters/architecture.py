@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import final
 
@@ -46,9 +47,11 @@ def architecture(winner: Winner) -> Architecture:
     )
 
 
-def preprocessing(winner: Winner) -> Mapping[str, Json]:
-    """How raw data become the model's inputs, where the task says so (`preprocessing`: plain JSON)."""
+def preprocessing(winner: Winner) -> dict[str, Json]:
+    """How raw data become the model's inputs, where the task says so (`preprocessing`: a dataclass or a mapping)."""
     said = getattr(winner.task, "preprocessing", None)
+    if is_dataclass(said) and not isinstance(said, type):
+        return dict(json.loads(json.dumps(asdict(said))))
     return dict(said) if isinstance(said, Mapping) else {}
 
 

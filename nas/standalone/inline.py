@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
-from nas.standalone.gathering import Gathering
+from nas.standalone.gathering import FOREIGN_ALLOWED, Gathering
 from nas.standalone.module import Definition, Import, InlineError, Module, neighbours
 
 OWN = ("search_spaces",)
@@ -32,19 +32,24 @@ def inline(roots: Sequence[str], arguments: object, prune: bool = True) -> Stand
     `arguments` or in the code. Raises InlineError where something cannot stand alone.
     """
     split = [(module, name) for module, _, name in (root.partition(":") for root in roots)]
-    own = {name for module, _ in split for name in neighbours(module)}
+    own = {name for module, _ in split for name in neighbours(module)} - FOREIGN_ALLOWED
     gathering = Gathering(frozenset({*OWN, *own}), prune, set(_strings(arguments)))
-    found = []
+    found, imported = [], []
     for module, name in split:
+        if module.partition(".")[0] in FOREIGN_ALLOWED:
+            imported.append(Import(module, name, name))
+            continue
         root = gathering.resolve(module, name)
         if not isinstance(root, Definition):
             raise InlineError(f"{module} defines no {name} whose source can be read")
         found.append(root)
     gathering.gather(found)
+    gathering.imports.update(imported)
     names = _names(gathering)
     blocks = [_written(gathering, one, names) for one in _ordered(gathering, found)]
+    called = {root.name: names[root] for root in found} | {one.bound: one.bound for one in imported}
     code = "\n\n\n".join(dict.fromkeys(blocks))
-    return Standalone(_import_lines(gathering.imports), code, tuple(names[root] for root in found))
+    return Standalone(_import_lines(gathering.imports), code, tuple(called[name] for _, name in split))
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -1,0 +1,160 @@
+"""parity.json: how far the exported forms are from what the search process itself computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+from nas.exporter import Exporter, Winner
+from nas.exporters.pt2 import first_line
+from nas.standalone.running import run
+from workers.errors import UserError
+from workers.task import State
+from workers.trial import Json, Trial
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TOLERANCE = 1e-4  # relative to the largest logit
+BATCHES = (1, 3)
+Answer: TypeAlias = "Callable[[list[Tensor]], list[Tensor]]"
+
+
+@final
+class ParityExporter(Exporter):
+    """Writes `parity.json`; raises UserError where a form answers differently, since it must not be handed over."""
+
+    after = ("source", "safetensors", "onnx", "pt2")
+
+    def export(self, winner: Winner, folder: Path, missing: Mapping[str, str]) -> None:
+        record = parity(winner, folder)
+        (folder / "parity.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        for form, batches in record["forms"].items():
+            for name, found in batches.items():
+                if isinstance(found, Mapping) and not found["relative"] <= TOLERANCE:
+                    raise UserError(
+                        f"{form} gives other outputs than the searched model ({name}: relative difference "
+                        f"{found['relative']:.2g}, allowed is {TOLERANCE}): leave that format out, and report it"
+                    )
+
+
+def parity(winner: Winner, folder: Path) -> dict[str, Json]:
+    """Differences per exported form and batch size, and the correct test predictions, recorded and recomputed."""
+    inputs, outputs, origin = references(winner)
+    record: dict[str, Json] = {"tolerance": TOLERANCE, "reference": origin, "examples": len(inputs[0]) if inputs else 0}
+    record["forms"] = {
+        name: _compared(answer, inputs, outputs) for name, answer in forms(winner, folder).items() if inputs
+    }
+    if (folder / "model.py").is_file() and (folder / "weights.safetensors").is_file():
+        record["test"] = _predictions(winner, folder)
+    return record
+
+
+def references(winner: Winner) -> tuple[list[Tensor], list[Tensor], str]:
+    """Inputs, the outputs that are right for them, and where these come from."""
+    import torch
+
+    if winner.examples:
+        return winner.shared("input/"), winner.shared("output/"), "stored by the process that tested the model"
+    module, examples = winner.main
+    with torch.no_grad():
+        found = module.eval()(*examples)
+    return list(examples), _listed(found), "the searched model, now: no process stored any outputs"
+
+
+def forms(winner: Winner, folder: Path) -> dict[str, Answer]:
+    """How each form in `folder` answers; they are read when first asked."""
+    name = next(iter(winner.deployed))
+    found: dict[str, Answer] = {}
+    if (folder / "model.py").is_file() and (folder / "weights.safetensors").is_file():
+        found["model.py"] = lambda inputs: _listed(loaded(folder)(*inputs))
+    if (folder / f"{name}.pt2").is_file():
+        found[f"{name}.pt2"] = lambda inputs: _pt2(folder / f"{name}.pt2", inputs)
+    if (folder / f"{name}.onnx").is_file():
+        found[f"{name}.onnx"] = lambda inputs: _onnx(folder / f"{name}.onnx", inputs)
+    return found
+
+
+def loaded(folder: Path) -> nn.Module:
+    """The network that the folder's `model.py` loads."""
+    file = folder / "model.py"
+    network: nn.Module = run(file.read_text(encoding="utf-8"), str(file)).load()
+    return network
+
+
+def _compared(answer: Answer, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Json]:
+    import torch
+
+    compared: dict[str, Json] = {}
+    for size in BATCHES:
+        if len(inputs[0]) < size:
+            inputs = [torch.cat([tensor] * size) for tensor in inputs]
+            outputs = [torch.cat([tensor] * size) for tensor in outputs]
+        try:
+            with torch.no_grad():
+                found = answer([tensor[:size] for tensor in inputs])
+        except ModuleNotFoundError as error:
+            compared[f"batch {size}"] = f"not checked: {error.name} is not installed (pip install {error.name})"
+            continue
+        compared[f"batch {size}"] = difference(found, [tensor[:size] for tensor in outputs])
+    return compared
+
+
+def difference(found: Sequence[Tensor], right: Sequence[Tensor]) -> dict[str, float]:
+    """The largest absolute difference, and the same relative to the largest right value of each output."""
+    absolute = relative = 0.0
+    for one, other in zip(found, right, strict=True):
+        if one.shape != other.shape:
+            return {"absolute": float("inf"), "relative": float("inf")}
+        apart = float((one.double() - other.double()).abs().max())
+        size = max(float(other.double().abs().max()), 1e-12)
+        apart = apart if apart == apart else float("inf")
+        absolute, relative = max(absolute, apart), max(relative, apart / size)
+    return {"absolute": absolute, "relative": relative}
+
+
+def _pt2(file: Path, inputs: list[Tensor]) -> list[Tensor]:
+    import torch
+
+    return _listed(torch.export.load(file).module()(*inputs))
+
+
+def _onnx(file: Path, inputs: list[Tensor]) -> list[Tensor]:
+    import onnxruntime
+    import torch
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    found = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
+    return [torch.from_numpy(array) for array in found]
+
+
+def _listed(found: Any) -> list[Tensor]:
+    if isinstance(found, Mapping):
+        return list(found.values())
+    return list(found) if isinstance(found, tuple | list) else [found]
+
+
+def _predictions(winner: Winner, folder: Path) -> dict[str, Json]:
+    """The correct predictions on the test set of the tested winner: as recorded, and by the exported network."""
+    if "test_correct" not in winner.metrics:
+        return {
+            "checked": False,
+            "reason": "this trial was never tested, and an export does not read the test set first",
+        }
+    recorded = {name: int(winner.metrics[f"test_{name}"]) for name in ("correct", "total")}
+    try:
+        network = loaded(folder)
+        tensors = {f"model/{name}": tensor for name, tensor in network.state_dict().items()}
+        trial = Trial(winner.record.trial.id, winner.candidate, epochs=0, seed=winner.record.trial.seed, split="test")
+        epochs = list(winner.task.train(network, trial, State(winner.state.epoch, tensors, winner.state.record)))
+        recomputed = int(epochs[-1].metrics["test_correct"])
+    except Exception as error:
+        return {
+            "checked": False,
+            "reason": f"the test set could not be read: {first_line(error)}",
+            "recorded": recorded,
+        }
+    return {"checked": True, "recorded": recorded["correct"], "recomputed": recomputed, "total": recorded["total"]}

@@ -1,0 +1,157 @@
+"""README.md: what the folder holds, how to load the network, what it scores, what it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import final
+
+from nas.exporter import Exporter, Winner
+from nas.exporters.architecture import preprocessing
+from nas.quantities import count, duration, metric
+from workers.trial import Json
+
+FILES = {
+    "architecture.json": "the candidate, its space, what was measured, with which versions",
+    "model.py": "the network as plain PyTorch; needs `torch`, and `safetensors` for the weights",
+    "weights.safetensors": "trained weights and batch-norm statistics",
+    "model.onnx": "the network for onnxruntime, any batch size",
+    "model.pt2": "the network as `torch.export` writes it, any batch size",
+    "parity.json": "how far each form is from the outputs that the search itself computed",
+}
+
+
+@final
+class ReadmeExporter(Exporter):
+    """Writes `README.md`."""
+
+    after = ("architecture", "source", "safetensors", "onnx", "pt2", "drawing", "parity")
+
+    def export(self, winner: Winner, folder: Path, missing: Mapping[str, str]) -> None:
+        (folder / "README.md").write_text(readme(winner, folder, missing), encoding="utf-8")
+
+
+def readme(winner: Winner, folder: Path, missing: Mapping[str, str]) -> str:
+    """The text, for the files that are in `folder`."""
+    parts = [
+        f"# {winner.search}: trial {winner.record.trial.id}",
+        "A network found and trained by Cellwright.",
+        _loading(folder),
+        _input(winner),
+        _scores(winner),
+        _proof(folder),
+        _files(folder, missing),
+        _made(winner),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _loading(folder: Path) -> str:
+    if (folder / "model.py").is_file() and (folder / "weights.safetensors").is_file():
+        code = ["import torch", "from model import load", "network = load()", "logits = network(images)"]
+        note = "In this folder, with `pip install torch safetensors`; `images` as below."
+    elif (folder / "model.pt2").is_file():
+        code = ["import torch", 'network = torch.export.load("model.pt2").module()', "logits = network(images)"]
+        note = "In this folder, with `pip install torch`; `images` as below."
+    elif (folder / "model.onnx").is_file():
+        code = ["import onnxruntime", 'session = onnxruntime.InferenceSession("model.onnx")']
+        code.append("logits = session.run(None, {session.get_inputs()[0].name: images})[0]")
+        note = "In this folder, with `pip install onnxruntime`; `images` as below."
+    else:
+        return ""
+    return "## Load it\n\n```python\n" + "\n".join(code) + "\n```\n\n" + note
+
+
+def _input(winner: Winner) -> str:
+    signature = winner.task.signature
+    sides = (("Input", signature.inputs), ("Output", signature.outputs))
+    lines = [
+        f"- {side} `{name}`: float32, shape `({', '.join(['batch', *map(str, shape)])})`"
+        for side, shapes in sides
+        for name, shape in shapes.items()
+    ]
+    said = preprocessing(winner)
+    if "mean" in said and "std" in said:
+        lines.append("- Layout: channels first (batch, channels, height, width)")
+        lines.append("- Preprocessing: `(pixels / 255 - mean) / std` per channel, pixels from 0 to 255, with")
+        lines += [f"  - mean `{_numbers(said['mean'])}`", f"  - std `{_numbers(said['std'])}`"]
+    if said.get("classes"):
+        lines.append(f"- Classes, in the order of the outputs: {', '.join(map(str, said['classes']))}")
+    further = {key: value for key, value in said.items() if key not in ("mean", "std", "classes")}
+    if further:
+        lines.append(f"- Further preprocessing: `{json.dumps(further)}`")
+    return "## What goes in and what comes out\n\n" + "\n".join(lines)
+
+
+def _numbers(values: Json) -> str:
+    return "[" + ", ".join(f"{float(value):.6g}" for value in values) + "]"
+
+
+def _scores(winner: Winner) -> str:
+    metrics, costs = winner.metrics, winner.costs
+    parameters = sum(p.numel() for p in winner.model.parameters() if p.requires_grad)
+    rows = []
+    if "test_accuracy" in metrics:
+        share = f"{metrics['test_accuracy']:.2%}"
+        if "test_correct" in metrics:
+            share += f" ({metrics['test_correct']:.0f} of {metrics['test_total']:.0f})"
+        rows.append(("Test accuracy", share + "; the test set was read once, after the search"))
+    else:
+        rows.append(("Test accuracy", "not measured: this trial was not chosen for the test"))
+    rows += [(_title(name), metric(value)) for name, value in metrics.items() if name in ("accuracy", "loss")]
+    rows.append(("Parameters", f"{parameters:,}"))
+    if winner.description is not None:
+        rows.append(("Multiply-adds", f"{winner.description.multiply_adds:,} per example"))
+    if (result := winner.record.result) is not None:
+        rows.append(("Its own training", f"{result.epochs} epochs, {duration(result.seconds)}"))
+    if costs:
+        rows.append(
+            (
+                "The whole search",
+                f"{count(costs['trials'])} trials, {count(costs['epochs'])} epochs, "
+                f"{duration(costs['device_seconds'])} of device time",
+            )
+        )
+    return "## What it scores, what it cost\n\n| | |\n|---|---|\n" + "\n".join(f"| {a} | {b} |" for a, b in rows)
+
+
+def _title(name: str) -> str:
+    return f"Validation {name}"
+
+
+def _proof(folder: Path) -> str:
+    """What `parity.json` says, in a sentence per form."""
+    file = folder / "parity.json"
+    if not file.is_file():
+        return ""
+    record = json.loads(file.read_text(encoding="utf-8"))
+    lines = []
+    for form, batches in record["forms"].items():
+        worst = [found["relative"] for found in batches.values() if isinstance(found, Mapping)]
+        said = f"relative difference at most {max(worst):.1e}" if worst else next(iter(batches.values()), "not checked")
+        lines.append(f"- `{form}`: {said}")
+    test = record.get("test", {})
+    if test.get("checked"):
+        lines.append(
+            f"- `model.py` predicts {test['recomputed']} of {test['total']} test examples correctly; "
+            f"the search counted {test['recorded']}"
+        )
+    return f"## Equal to the searched model\n\nReference: {record['reference']}.\n\n" + "\n".join(lines)
+
+
+def _files(folder: Path, missing: Mapping[str, str]) -> str:
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    known = {**FILES, **{name: "drawn" for name in names if name.endswith(".svg")}}
+    lines = [f"- `{name}`" + (f": {known[name]}" if name in known else "") for name in names]
+    lines += [f"- no `{name}`: {reason}" for name, reason in missing.items()]
+    return "## Files\n\n" + "\n".join(lines)
+
+
+def _made(winner: Winner) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in winner.versions.items())
+    return (
+        f"## How it was made\n\nSeed {winner.record.trial.seed} of search `{winner.search}`. Versions: {versions}.\n\n"
+        "The weights are yours. The source in `model.py` is taken from Cellwright, which is licensed under Apache-2.0: "
+        "keep this notice when you pass it on. The data that it was trained on have a licence of their own."
+    )

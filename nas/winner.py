@@ -1,0 +1,175 @@
+"""The winner of a search: which trial it is, and its network with the trained weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nas.exporter import Winner
+from nas.history import History, TrialRecord
+from nas.job import Job
+from nas.job_plugins import beside
+from nas.log import Log
+from nas.plan import Plan
+from nas.versions import versions
+from search_spaces.space import Blueprint, Space
+from workers.artifacts import Artifacts
+from workers.errors import NotFoundError, UserError
+from workers.task import State
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+EXAMPLES = "examples.safetensors"
+
+
+def tested(history: History) -> TrialRecord | None:
+    """The trial that read the test set, the last one where the search was extended; None before that."""
+    tests = [record for record in history.trials.values() if record.arm == "test" and record.completed]
+    return tests[-1] if tests else None
+
+
+def trained(history: History, search: str, trial: int | None = None) -> tuple[TrialRecord, TrialRecord | None]:
+    """The trial whose weights are exported, and the test of just these weights if there was one."""
+    test = tested(history)
+    if trial is None:
+        if test is None or test.trial.parent not in history.trials:
+            raise UserError(
+                f"{search} is {history.state} and has no tested winner yet: `nas resume {search}` finishes it"
+                + _exportable(history, search)
+            )
+        trial = test.trial.parent
+    record = history.trials.get(trial)
+    if record is None:
+        raise NotFoundError(f"{search} has no trial {trial}: `nas trials {search}` lists them")
+    if record.arm == "test" and record.trial.parent in history.trials:
+        test, record = record, history.trials[record.trial.parent]
+    if record.result is None or record.result.checkpoint is None:
+        state = "has not ended" if record.result is None else f"ended as {record.result.outcome} without a checkpoint"
+        raise UserError(
+            f"trial {trial} of {search} {state}, so there is nothing to export" + _exportable(history, search)
+        )
+    return record, test if test is not None and test.trial.parent == record.trial.id else None
+
+
+def find_winner(log: Log, search: str, trial: int | None = None) -> Winner:
+    """The winner of `search`, or its trial `trial`, with the weights of its checkpoint, in evaluation mode."""
+    header = log.header(search)
+    history = History.of(log.entries(search))
+    record, test = trained(history, search, trial)
+    job = Job.parse(header.job)
+    plan = Plan.of(job, search)
+    candidate = record.trial.candidate
+    with beside(job.folder):
+        blueprint = blueprint_of(plan, record)
+        model = blueprint.build() if blueprint else plan.build(candidate)
+        artifacts = Artifacts.open(plan.artifacts)
+        state = _state(artifacts, history, search, record)
+        _restore(model, state, record)
+        space = plan.space
+        return Winner(
+            search=search,
+            job=job.json(),
+            record=record,
+            candidate=candidate,
+            task=plan.task,
+            model=model,
+            deployed=plan.task.deployable(model, candidate),
+            state=state,
+            space=space,
+            blueprint=blueprint,
+            description=space.describe(candidate, plan.task.signature) if space else None,
+            metrics=metrics(record, test),
+            costs=costs(history),
+            examples=_examples(artifacts, search, test),
+            versions={**versions(), **{f"search {name}": v for name, v in header.versions.items() if differs(name, v)}},
+        )
+
+
+def differs(name: str, version: str) -> bool:
+    """Whether the search ran with another version than this process."""
+    return versions().get(name) != version
+
+
+def blueprint_of(plan: Plan, record: TrialRecord) -> Blueprint | None:
+    """The network as data, None where the space overrides `build` or has no blueprint."""
+    space = plan.space
+    if space is None or type(space).build is not Space.build:
+        return None
+    blueprint = space.blueprint(record.trial.candidate, plan.task.signature)
+    return plan.task.adapt(blueprint, record.trial.candidate)
+
+
+def metrics(record: TrialRecord, test: TrialRecord | None) -> dict[str, float]:
+    """What was measured of the weights: on validation, and on the test set if they were tested."""
+    found = dict(record.result.metrics) if record.result else {}
+    measured = test.result.metrics if test is not None and test.result is not None else {}
+    return {**found, **{name: value for name, value in measured.items() if name.startswith("test_")}}
+
+
+def costs(history: History) -> dict[str, float]:
+    """What all trials of a search took together."""
+    ended = [record for record in history.trials.values() if record.result is not None]
+    results = [record.result for record in ended if record.result is not None]
+    return {
+        "trials": float(len(ended)),
+        "epochs": float(sum(result.epochs for result in results)),
+        "device_seconds": sum(result.device_seconds or result.seconds for result in results),
+        "seconds": (history.last_at or 0.0) - (history.first_at or 0.0),
+    }
+
+
+def _state(artifacts: Artifacts, history: History, search: str, record: TrialRecord) -> State:
+    from workers import checkpoint
+
+    assert record.result is not None
+    assert record.result.checkpoint is not None
+    try:
+        content = artifacts.get(search, record.trial.id, record.result.attempt, record.result.checkpoint)
+    except NotFoundError as error:
+        raise UserError(
+            f"the checkpoint of trial {record.trial.id} is gone from {artifacts.place} (moved, or removed once nothing "
+            f"referred to it)" + _exportable(history, search, besides=record.trial.id)
+        ) from error
+    return checkpoint.load(content)
+
+
+def _restore(model: nn.Module, state: State, record: TrialRecord) -> None:
+    from workers import checkpoint
+
+    try:
+        model.load_state_dict(checkpoint.weights(state))
+    except RuntimeError as error:
+        raise UserError(
+            f"the checkpoint of trial {record.trial.id} does not fit the network that its space builds now: the space "
+            f"has changed since the search ran ({str(error).splitlines()[0]})"
+        ) from error
+    model.eval()
+
+
+def _examples(artifacts: Artifacts, search: str, test: TrialRecord | None) -> dict[str, Tensor]:
+    from safetensors.torch import load
+
+    if test is None or test.result is None:
+        return {}
+    try:
+        return dict(load(artifacts.get(search, test.trial.id, test.result.attempt, EXAMPLES)))
+    except NotFoundError:
+        return {}
+
+
+def _exportable(history: History, search: str, besides: int | None = None) -> str:
+    """The remedy: which trials can be exported by number."""
+    gone = {(trial, name) for (trial, _, name), body in history.artifacts.items() if body.get("deleted")}
+    kept = [
+        record.trial.id
+        for record in history.trials.values()
+        if record.result is not None
+        and record.result.checkpoint is not None
+        and (record.trial.id, record.result.checkpoint) not in gone
+        and record.trial.id != besides
+        and record.arm != "test"
+    ]
+    if not kept:
+        return ""
+    shown = ", ".join(map(str, kept[:8])) + (", ..." if len(kept) > 8 else "")
+    return f"; `nas export {search} --trial N` exports one whose checkpoint is kept: {shown}"
