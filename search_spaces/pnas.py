@@ -23,6 +23,7 @@ from search_spaces.cell_space import CellSpace
 from search_spaces.cells import INPUTS, Block, BlockTokens, Cell, Wiring, canonical_key, expansions
 from search_spaces.decision import Choice, Decision, DecisionError, When
 from search_spaces.decisions import Candidate, Decisions
+from search_spaces.layouts import Layout, replaced
 
 OPERATIONS = (
     "identity",
@@ -118,6 +119,10 @@ class PnasSpace(CellSpace):
             ]
         )
         return {"cell": cell}
+
+    @cached_property
+    def layout(self) -> Layout:
+        return replaced(self.cells, self.filters, self.reductions, self.stem == "imagenet")
 
     @cached_property
     def _index(self) -> dict[object, int]:
