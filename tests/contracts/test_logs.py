@@ -1,0 +1,241 @@
+"""What every log promises, SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+import math
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.history import Entry
+from nas.home import open_log
+from nas.log import STALE, Log, Superseded
+from workers.errors import NotFoundError, UserError
+
+Require = Callable[[str, bool, str], None]
+JOB = {"name": "try", "seed": 3}
+VERSIONS = {"python": "3.11", "torch": "2.13"}
+
+ONE_DRIVER = """
+import os, signal, sys
+from nas.home import open_log
+log = open_log(sys.argv[1])
+log.acquire("try")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+WRITERS = """
+import sys
+from nas.home import open_log
+log = open_log(sys.argv[1])
+for number in range(int(sys.argv[2])):
+    log.request("try", "extend", {"trials": number})
+"""
+
+
+@pytest.fixture(scope="session")
+def server(require: Require) -> Iterator[str]:
+    """The socket folder of a PostgreSQL server of our own, as a user that is not root: initdb refuses that one."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    require("postgres", bool(binaries), "PostgreSQL is not installed (apt-get install postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: the path of a socket has at most 107 characters
+    user = None
+    if os.geteuid() == 0:
+        user = next(one.pw_name for one in pwd.getpwall() if one.pw_name in ("postgres", "nobody"))
+        shutil.chown(folder, user)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(binaries[-1].with_name(program)), "-D", str(folder / "data"), *arguments]
+        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
+
+    run("initdb", "-A", "trust", "-U", "cellwright", "-N")
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    run("pg_ctl", "-w", "-l", str(folder / "server.log"), "-o", options, "start")
+    yield str(folder)
+    run("pg_ctl", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a fresh log is."""
+    if request.param == "sqlite":
+        return str(tmp_path / "journals")
+    import psycopg
+
+    socket, name = request.getfixturevalue("server"), f"test_{abs(hash(request.node.name))}"
+    with psycopg.connect(f"postgresql://cellwright@/postgres?host={socket}", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"postgresql://cellwright@/{name}?host={socket}"
+
+
+@pytest.fixture
+def log(place: str) -> Iterator[Log]:
+    log = open_log(place)
+    log.create("try", JOB, VERSIONS)
+    yield log
+    log.close()
+
+
+def entry(kind: str = "note", trial: int | None = None, **body: Any) -> Entry:
+    return Entry(0, 1000.5, kind, trial, body)
+
+
+def test_a_search_keeps_its_job_and_versions(log: Log, place: str) -> None:
+    log.close()
+    again = open_log(place)
+    header = again.header("try")
+    assert (header.job, header.versions, header.state, header.epoch) == (JOB, VERSIONS, "created", 0)
+    assert [one.search for one in again.searches()] == ["try"]
+    again.close()
+
+
+def test_a_name_is_given_once(log: Log) -> None:
+    with pytest.raises(UserError, match=r"a search try already.*nas resume try"):
+        log.create("try", {}, {})
+    assert log.header("try").job == JOB
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b"])
+def test_a_name_that_could_not_be_a_folder_is_refused(log: Log, name: str) -> None:
+    with pytest.raises(UserError, match="is no name for a search"):
+        log.create(name, {}, {})
+
+
+def test_an_unknown_search_names_the_nearest(log: Log) -> None:
+    for ask in (log.header, log.acquire, lambda name: log.request(name, "stop", {}), lambda name: [*log.entries(name)]):
+        with pytest.raises(NotFoundError, match=r"no search 'tyr'.*did you mean try\?"):
+            ask("tyr")
+
+
+def test_entries_come_back_in_order_and_whole(log: Log) -> None:
+    epoch = log.acquire("try")
+    written = [entry("ask", 3, text='é"\n\x00☃', list=[1, 2.5, None, True]), entry("tell", 3, metrics={"a": 1e-9})]
+    last = log.append("try", epoch, written)
+    rest = log.append("try", epoch, [entry("note")])
+    found = list(log.entries("try"))
+    assert [one.kind for one in found] == ["driver", "ask", "tell", "note"]
+    assert [one.sequence for one in found] == [1, 2, 3, 4]
+    assert (last, rest) == (3, 4)
+    assert [replace(one, sequence=0) for one in found[1:3]] == written
+    assert [one.sequence for one in log.entries("try", after=2)] == [3, 4]
+    assert [one.sequence for one in log.entries("try", after=1, kinds=("note", "ask"))] == [2, 4]
+    assert list(log.entries("try", kinds=())) == []
+
+
+def test_numbers_that_are_none_come_back(log: Log) -> None:
+    log.append("try", log.acquire("try"), [entry("tell", 0, metrics={"a": math.nan, "b": -math.inf})])
+    metrics = list(log.entries("try"))[-1].body["metrics"]
+    assert math.isnan(metrics["a"])
+    assert metrics["b"] == -math.inf
+
+
+def test_many_entries_are_read_in_pieces(log: Log) -> None:
+    epoch = log.acquire("try")
+    log.append("try", epoch, [entry("note", number) for number in range(4500)])
+    found = log.entries("try", kinds=("note",))
+    first = next(found)
+    log.append("try", epoch, [entry("note", 4500)])  # a reader in the middle holds up nobody
+    assert [first.trial, *(one.trial for one in found)] == list(range(4501))
+
+
+def test_a_turn_is_written_altogether_or_not_at_all(log: Log) -> None:
+    epoch = log.acquire("try")
+    with pytest.raises(TypeError):
+        log.append("try", epoch, [entry("note", 1), entry("note", 2, wrong=object())])
+    assert [one.kind for one in log.entries("try")] == ["driver"]
+    assert log.append("try", epoch, [entry("note")]) == 2
+
+
+def test_a_second_driver_is_refused_and_told_what_to_do(log: Log, place: str) -> None:
+    log.acquire("try")
+    other = open_log(place)
+    with pytest.raises(UserError, match=rf"run by process {os.getpid()} on .*nas stop try.*nas resume try --force"):
+        other.acquire("try")
+    assert other.header("try").epoch == 1
+    assert other.header("try").driven()
+    other.close()
+
+
+def test_a_driver_that_was_taken_over_from_writes_nothing(log: Log, place: str) -> None:
+    first = log.acquire("try")
+    log.append("try", first, [entry("note", 1)])
+    other = open_log(place)
+    second = other.acquire("try", force=True)
+    assert second == first + 1
+    with pytest.raises(Superseded):
+        log.append("try", first, [entry("note", 2)])
+    with pytest.raises(Superseded):
+        log.heartbeat("try", first)
+    with pytest.raises(Superseded):
+        log.release("try", first, "finished")
+    other.append("try", second, [entry("note", 3)])
+    assert [one.trial for one in other.entries("try", kinds=("note",))] == [1, 3]
+    assert other.header("try").state == "running"
+    other.close()
+
+
+def test_a_search_that_was_let_go_can_be_had_at_once(log: Log) -> None:
+    epoch = log.acquire("try")
+    log.release("try", epoch, "stopped", "by a person")
+    header = log.header("try")
+    assert (header.state, header.reason, header.driven()) == ("stopped", "by a person", False)
+    with pytest.raises(Superseded):
+        log.append("try", epoch, [entry()])
+    assert log.acquire("try") == epoch + 1
+    kinds = [(one.kind, one.body.get("state")) for one in log.entries("try")]
+    assert kinds == [("driver", None), ("state", "stopped"), ("driver", None)]
+
+
+def test_a_driver_that_was_killed_is_replaced_at_once(log: Log, place: str) -> None:
+    killed = subprocess.run([sys.executable, "-c", ONE_DRIVER, place], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    header = log.header("try")
+    assert (header.state, header.epoch, header.driven()) == ("running", 1, False)
+    assert log.acquire("try") == 2
+
+
+def test_a_driver_that_is_silent_for_long_is_replaced(log: Log) -> None:
+    epoch = log.acquire("try")
+    before = log.header("try").heartbeat
+    log.heartbeat("try", epoch)
+    header = log.header("try")
+    assert header.heartbeat >= before
+    assert header.driven(header.heartbeat + STALE - 1)
+    assert not header.driven(header.heartbeat + STALE + 1)
+
+
+def test_requests_need_no_epoch_and_are_checked(log: Log) -> None:
+    assert log.request("try", "stop", {"now": True}) == 1
+    (found,) = log.entries("try")
+    assert (found.kind, found.body) == ("request", {"kind": "stop", "now": True})
+    with pytest.raises(UserError, match=r"'halt' is no request: there are stop, extend, enqueue"):
+        log.request("try", "halt", {})
+
+
+def test_a_reader_misses_nothing_while_several_processes_write(log: Log, place: str) -> None:
+    epoch = log.acquire("try")
+    writers = [subprocess.Popen([sys.executable, "-c", WRITERS, place, "40"]) for _ in range(2)]
+    seen: list[int] = []
+    written = 1
+    while any(writer.poll() is None for writer in writers):
+        written += 3
+        log.append("try", epoch, [entry("note"), entry("note"), entry("note")])
+        seen += [one.sequence for one in log.entries("try", after=seen[-1] if seen else 0)]
+    assert [writer.returncode for writer in writers] == [0, 0]
+    seen += [one.sequence for one in log.entries("try", after=seen[-1])]
+    assert seen == list(range(1, written + 80 + 1))
+
+
+def test_closing_twice_is_closing_once(log: Log) -> None:
+    log.close()
+    log.close()
