@@ -106,6 +106,11 @@ class Job(Part):
         refuse(Document(overrides, "the change"), mistakes)
         return Job.parse(record)
 
+    @property
+    def place(self) -> str | None:
+        """Where the journal is kept, if the job says so."""
+        return self.journal.place
+
     @classmethod
     def _checked(cls, document: Document) -> Job:
         try:

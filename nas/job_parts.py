@@ -12,12 +12,7 @@ from workers.objectives import Direction, Objective
 from workers.plugins import Spec
 from workers.trial import Json
 
-KNOWN = {  # metrics that every network has, whatever it learns
-    "parameters": Direction.MINIMIZE,
-    "multiply_adds": Direction.MINIMIZE,
-    "latency": Direction.MINIMIZE,
-    "seconds": Direction.MINIMIZE,
-}
+USUAL = {"accuracy": Direction.MAXIMIZE, "loss": Direction.MINIMIZE}  # of a task that does not say
 BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 BYTES |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
@@ -153,22 +148,24 @@ Kept: TypeAlias = Annotated[ArtifactPlace, BeforeValidator(_place)]
 
 
 def objectives_of(
-    goals: Sequence[Goal], offered: Sequence[Objective], own: bool
+    goals: Sequence[Goal], known: Mapping[str, Direction], own: bool
 ) -> tuple[list[Objective], list[Mistake]]:
     """The objectives with their directions, and what is wrong with them.
 
-    `offered` are the task's; for a task from outside (`own`), a metric with a direction need not be among them.
+    `known` has the direction of every metric that there will be; a task from outside (`own`) may yield others, too,
+    whose direction the job then says.
     """
-    known = {**KNOWN, **{objective.metric: objective.direction for objective in offered}}
     found: list[Objective] = []
     mistakes: list[Mistake] = []
     for index, goal in enumerate(goals):
-        direction = goal.direction or known.get(goal.metric)
+        direction = goal.direction or known.get(goal.metric) or (USUAL.get(goal.metric) if own else None)
         place = ("objectives", index)
-        if goal.metric not in known and (goal.direction is None or not own):
-            mistakes.append(Mistake(place, f"{goal.metric!r} is no metric of this task: {nearest(goal.metric, known)}"))
+        if goal.metric not in known and not (own and direction):
+            rest = f", or say which way it is better: {{metric: {goal.metric}, direction: maximize}}" if own else ""
+            text = f"{goal.metric!r} is no metric of this task: {nearest(goal.metric, known)}{rest}"
+            mistakes.append(Mistake(place, text))
         elif any(objective.metric == goal.metric for objective in found):
             mistakes.append(Mistake(place, f"{goal.metric} stands twice among the objectives: keep it once"))
         elif direction is not None:
             found.append(Objective(goal.metric, direction))
-    return (found or list(offered[:1])), mistakes
+    return found, mistakes

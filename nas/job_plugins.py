@@ -15,6 +15,8 @@ from workers.errors import UserError
 from workers.plugins import Spec, load
 from workers.pool import Pool
 from workers.task import Task
+from workers.tasks.function import Function
+from workers.workshop import space_of, task_of
 
 if TYPE_CHECKING:
     from nas.job import Job
@@ -63,13 +65,12 @@ def _one(key: str, spec: Spec, given: int) -> list[Mistake]:
         plugin = find(key, spec)
     except UserError as error:
         return [Mistake((key,), str(error))]
-    if key == "task" and not isinstance(plugin, type):
-        return []
-    mistakes = check((key,), plugin, spec.options, given, allow_decisions=key == "task")
+    given_function = key == "task" and not isinstance(plugin, type) and callable(plugin)
+    mistakes = check((key,), Function if given_function else plugin, spec.options, given, allow_decisions=key == "task")
     if mistakes or key not in ("task", "space"):
         return mistakes
     try:
-        plugin(**spec.options)
+        task_of(spec) if key == "task" else space_of(spec)
     except (ValueError, TypeError, UserError) as error:
         named = next((name for name in spec.options if str(error).startswith(name)), None)
         return [Mistake((key, named) if named else (key,), f"{key}: {error}")]

@@ -26,11 +26,13 @@ from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Space, UnfitError
 from workers.errors import UserError
-from workers.objectives import Objective
+from workers.objectives import Direction, Objective
 from workers.plugins import Spec
 from workers.pool import Pool
+from workers.setup import Setup
 from workers.task import Task
-from workers.workshop import Setup
+from workers.trial import Json
+from workers.workshop import space_of, task_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from nas.estimate import Estimate
 
 DESCRIBED = ("parameters", "multiply_adds")
-MEASURED = ("latency",)
+MEASURED = ("latency",)  # by the worker, because the job asks for it
 
 
 @final
@@ -54,27 +56,22 @@ class Plan:
     objectives: tuple[Objective, ...]
 
     @classmethod
-    def of(cls, job: Job, search: str = "") -> Plan:
-        """The objects of `job`; `UserError` where they do not fit each other."""
+    def of(cls, job: Job | Mapping[str, Json], search: str = "") -> Plan:
+        """The objects of `job` (or of its JSON); `UserError` where they do not fit each other."""
+        job = job if isinstance(job, Job) else Job.parse(job)
         with beside(job.folder):
-            space = find("space", job.space)(**job.space.options) if job.space else None
+            space = space_of(job.space) if job.space else None
             task = task_of(job.task)
+            strategy = find("strategy", job.strategy)
         decisions = _fit(space, task, job)
-        objectives, mistakes = objectives_of(job.objectives, task.objectives, own=":" in job.task.name)
-        known = {*DESCRIBED, *MEASURED, *(objective.metric for objective in (*task.objectives, *objectives))}
-        for metric in job.constraints:
-            if metric not in known:
-                text = f"{metric!r} is no metric of this task: {nearest(metric, known)}"
-                mistakes.append(Mistake(("constraints", metric), text))
-        refuse(Document({}), mistakes)
-        plan = cls(job, search or job.name, space, task, decisions, tuple(objectives))
-        limit = find("strategy", job.strategy).objectives_at_most
+        objectives = _objectives(space, task, job)
+        limit = strategy.objectives_at_most
         if limit is not None and len(objectives) > limit:
             raise UserError(
                 f"the strategy {job.strategy.name} takes {limit} objective{'s' if limit > 1 else ''}, but the job has "
                 f"{len(objectives)}: leave some out, or make them constraints"
             )
-        return plan
+        return cls(job, search or job.name, space, task, decisions, objectives)
 
     @cached_property
     def setting(self) -> Setting:
@@ -93,7 +90,7 @@ class Plan:
             space=self.job.space,
             artifacts=self.artifacts,
             time_limit=self.job.budget.trial_seconds,
-            measure=tuple(metric for metric in MEASURED if metric in metrics),
+            measure=tuple(metric for metric in (*MEASURED, "seconds") if metric in metrics),
             ceilings={metric: ceiling.max for metric, ceiling in self.job.constraints.items()},
             folder=self.job.folder,
         )
@@ -110,6 +107,11 @@ class Plan:
     def finale(self) -> Finale:
         final = self.job.final
         return Finale(final.top, final.seeds, final.epochs or self.task.epochs, tested=self.space is not None)
+
+    def record(self) -> dict[str, Json]:
+        """The job as the journal keeps it: nothing is left to be found out, the objectives have their directions."""
+        objectives = [{"metric": one.metric, "direction": str(one.direction)} for one in self.objectives]
+        return {**self.job.json(), "objectives": objectives}
 
     def strategy(self, clock: Callable[[], float] = lambda: 0.0) -> Final:
         """The job's strategy with its rules around it; `clock` gives the seconds the search has run for."""
@@ -160,12 +162,6 @@ class Plan:
         return Deduplicate(strategy)
 
 
-def task_of(spec: Spec) -> Task:
-    """The task that a job names."""
-    task: Task = find("task", spec)(**spec.options)
-    return task
-
-
 def _fit(space: Space | None, task: Task, job: Job) -> Decisions:
     """The merged table of decisions, if space and task agree."""
     try:
@@ -181,3 +177,18 @@ def _fit(space: Space | None, task: Task, job: Job) -> Decisions:
     except (UnfitError, DecisionError) as error:
         name = job.space.name if job.space else "no space"
         raise UserError(f"space {name} and task {job.task.name} do not fit: {error}") from error
+
+
+def _objectives(space: Space | None, task: Task, job: Job) -> tuple[Objective, ...]:
+    """The job's objectives, the task's first where it names none; constraints are on known metrics, too."""
+    known = dict.fromkeys([*(DESCRIBED + MEASURED if space else ()), "seconds"], Direction.MINIMIZE)
+    known |= {objective.metric: objective.direction for objective in task.objectives}
+    own = ":" in job.task.name or job.task.name == "function"
+    objectives, mistakes = objectives_of(job.objectives, known, own)
+    known |= {objective.metric: objective.direction for objective in objectives}
+    for metric in job.constraints:
+        if metric not in known:
+            text = f"{metric!r} is no metric of this task: {nearest(metric, known)}"
+            mistakes.append(Mistake(("constraints", metric), text))
+    refuse(Document({}), mistakes)
+    return tuple(objectives) or task.objectives[:1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import final
 
 from nas.strategy import Draw, Strategy
@@ -76,7 +76,9 @@ class Budget(Wrapper):
         super().enqueue(candidate)
 
     def extend(self, body: Mapping[str, Json]) -> None:
-        changed = body.get("budget", {})
-        known = {name: changed[name] for name in ("trials", "epochs", "seconds") if name in changed}
-        self.limits = replace(self.limits, **known)
+        if "budget" in body:
+            from nas.job_parts import Spending
+
+            spending = Spending.model_validate({**asdict(self.limits), **body["budget"]})
+            self.limits = Limits(spending.trials, spending.epochs, spending.seconds)
         super().extend(body)

@@ -85,10 +85,12 @@ class Final(Wrapper):
             super().told(result)
 
     def extend(self, body: Mapping[str, Json]) -> None:
-        changed = body.get("final", {})
-        known = {name: changed[name] for name in ("top", "seeds", "epochs") if changed.get(name) is not None}
-        self.finale = replace(self.finale, **known)
-        self._planned = None
+        if "final" in body:
+            from nas.job_parts import Retraining
+
+            now = Retraining.model_validate({"top": self.finale.top, "seeds": self.finale.seeds, **body["final"]})
+            self.finale = replace(self.finale, top=now.top, seeds=now.seeds, epochs=now.epochs or self.finale.epochs)
+            self._planned = None
         super().extend(body)
 
     def winner(self) -> Trial | None:

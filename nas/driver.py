@@ -1,0 +1,189 @@
+"""Start a search, and drive it to its end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from nas.history import Entry, History
+from nas.interrupt import GRACE, Interrupt
+from nas.job import Job
+from nas.journal import Journal
+from nas.log import Log, Superseded
+from nas.plan import Plan
+from nas.retention import Retention
+from nas.search import Observer
+from nas.search import search as loop
+from nas.versions import versions
+from nas.wrappers.final import Final
+from workers.errors import UserError
+from workers.objectives import Outcome
+from workers.pool import Pool
+from workers.trial import Json
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a driver left its search: finished, stopped (`nas stop`), interrupted (a signal) or failed, and why.
+
+    Only a search that is finished has nothing left to do; the others can be resumed.
+    """
+
+    search: str
+    state: str
+    reason: str = ""
+
+
+def start(job: Job | Mapping[str, Json], log: Log) -> str:
+    """Check the job in every detail and create its search, whose id is the job's name or a variation of it."""
+    plan = Plan.of(job)
+    taken = {header.search for header in log.searches()}
+    number = 1
+    while True:
+        search = plan.job.name if number == 1 else f"{plan.job.name}-{number}"
+        number += 1
+        if search in taken:
+            continue
+        try:
+            log.create(search, plan.record(), versions())
+        except UserError:
+            if search not in {header.search for header in log.searches()}:
+                raise
+            continue  # somebody else was faster
+        return search
+
+
+def drive(search: str, log: Log, observer: Observer | None = None, force: bool = False, grace: float = GRACE) -> Ending:
+    """Run a search from where it stands to its end, a stop or a signal; `UserError` where another driver has it.
+
+    Workers never outlive this. After SIGTERM what runs has `grace` seconds to finish.
+    """
+    plan = Plan.of(current_job(log, search), search)
+    if _data_are_here(plan):
+        plan.task.prepare()  # so that missing data are one error here, and not one for each trial
+    strategy = plan.strategy(_Clock(elapsed(log.entries(search))))
+    journal = Journal(log, search, log.acquire(search, force))
+    try:
+        with Interrupt(journal, grace) as interrupt:
+            pool = plan.pool()
+            try:
+                retention = Retention.of(plan, journal)
+                loop(strategy, pool, journal, _Turns(interrupt, retention, observer))
+            finally:
+                pool.close()
+            ending = _ending(strategy, journal, interrupt)
+            if ending.state == "finished":
+                retention.finish(journal.history)
+            journal.release(ending.state, ending.reason)
+    except Superseded:
+        journal.close()
+        raise UserError(
+            f"{search} was taken over by another driver, which goes on with it; this one has stopped"
+        ) from None
+    except BaseException as error:
+        _give_up(journal, error)
+        raise
+    return ending
+
+
+def resume(
+    search: str,
+    log: Log,
+    overrides: Mapping[str, Json] | None = None,
+    observer: Observer | None = None,
+    force: bool = False,
+) -> Ending:
+    """Go on with a search, its budget, pool or final changed where `overrides` says so."""
+    if overrides:
+        extend(search, log, overrides)
+    return drive(search, log, observer, force)
+
+
+def extend(search: str, log: Log, overrides: Mapping[str, Json]) -> None:
+    """Change budget, pool or final of a search; a running driver takes over budget and final within a second."""
+    before = current_job(log, search)
+    after = before.changed(overrides)
+    Plan.of(after, search)
+    record = after.json()
+    log.request(search, "extend", {key: record[key] for key in overrides})
+
+
+def current_job(log: Log, search: str) -> Job:
+    """The job of a search, with what was changed since it was created."""
+    job = Job.parse(log.header(search).job)
+    for entry in log.entries(search, kinds=("request",)):
+        if entry.body["kind"] == "extend":
+            job = job.changed({key: value for key, value in entry.body.items() if key != "kind"})
+    return job
+
+
+def elapsed(entries: Iterable[Entry]) -> float:
+    """The seconds that drivers have worked on a search: the time between entries, without that between drivers."""
+    seconds, before = 0.0, None
+    for entry in entries:
+        if before is not None and entry.kind != "driver":
+            seconds += max(0.0, entry.time - before)
+        before = None if entry.kind == "state" else entry.time
+    return seconds
+
+
+@final
+class _Clock:
+    """The seconds a search has run for, those of earlier drivers included."""
+
+    def __init__(self, before: float) -> None:
+        self._zero = time.monotonic() - before
+
+    def __call__(self) -> float:
+        return time.monotonic() - self._zero
+
+
+@final
+class _Turns:
+    """What is done after each turn: deadlines, artifacts that nobody needs, the observer."""
+
+    def __init__(self, interrupt: Interrupt, retention: Retention, observer: Observer | None) -> None:
+        self._interrupt = interrupt
+        self._retention = retention
+        self._observer = observer
+
+    def turn(self, history: History, pool: Pool) -> None:
+        self._interrupt.tick()
+        self._retention.turn(history)
+        if self._observer is not None:
+            self._observer.turn(history, pool)
+
+
+def _ending(strategy: Final, journal: Journal, interrupt: Interrupt) -> Ending:
+    """How the search stands after the loop."""
+    history = journal.history
+    if journal.stopping and not (strategy.exhausted and not history.waiting()):
+        if interrupt.reason:
+            return Ending(journal.search, "interrupted", interrupt.reason)
+        return Ending(journal.search, "stopped", "a user asked for it")
+    if history.trials and not history.outcomes[Outcome.COMPLETED]:
+        errors = [record.result.error for record in history.trials.values() if record.result and record.result.error]
+        last = f"; the last error: {errors[-1]}" if errors else ""
+        return Ending(journal.search, "failed", f"none of {len(history.trials)} trials completed{last}")
+    return Ending(journal.search, "finished", strategy.reason)
+
+
+def _give_up(journal: Journal, error: BaseException) -> None:
+    """Let the search go after an error; what the error leaves writable is written."""
+    state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    try:
+        journal.release(state, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+    except (UserError, Superseded):
+        journal.close()  # the disk is full, say: the next driver sees that this one is gone
+
+
+def _data_are_here(plan: Plan) -> bool:
+    """Whether the workers run on this machine."""
+    pool = plan.job.pool
+    if pool.name == "ray":
+        return "address" not in pool.options and "RAY_ADDRESS" not in os.environ
+    return pool.name == "local"
