@@ -9,3 +9,7 @@ class UserError(Exception):
 
 class NotFoundError(UserError):
     """What was asked for by name does not exist."""
+
+
+class DamagedError(UserError):
+    """Bytes are not what was once written."""

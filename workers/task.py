@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.space import Signature
+from search_spaces.space import Blueprint, Signature
 from workers.objectives import Objective
 from workers.trial import Json, Trial
 
@@ -73,6 +73,10 @@ class Task(ABC):
 
     def prepare(self) -> None:
         """Load the data, once per process; raise with a remedy where it is missing."""
+
+    def adapt(self, blueprint: Blueprint, candidate: Candidate) -> Blueprint:
+        """The network that is trained and deployed for `candidate`: the space's, changed where the recipe says so."""
+        return blueprint
 
     @abstractmethod
     def train(self, model: nn.Module | None, trial: Trial, state: State | None) -> Iterator[Epoch]:

@@ -1,60 +1,41 @@
-"""Setup, Workshop: what a worker process is told once, and how it then runs one attempt after the other."""
+"""Workshop: a space, a task and their data in one process, which runs one attempt after the other."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import final
 
 from search_spaces.space import Space
-from workers.objectives import Outcome
+from workers import memory
+from workers.artifacts import Artifacts
+from workers.child import Child
+from workers.errors import UserError
 from workers.plugins import Spec, load
 from workers.pool import Progress
+from workers.setup import Setup as Setup
 from workers.task import Task
-from workers.trial import Attempt, Json, Result
+from workers.trial import Attempt, Result
 
 
-@final
-@dataclass(frozen=True)
-class Setup:
-    """What all attempts of a search share; plain JSON, sent to each worker once.
+def task_of(spec: Spec) -> Task:
+    """The task that a job names; a plain function of decisions becomes the task `function`."""
+    found = load("workers.tasks", spec.name, Task)
+    if isinstance(found, type) and issubclass(found, Task):
+        return found(**spec.options)
+    if isinstance(found, Task):
+        return found
+    if isinstance(found, type) or not callable(found):
+        raise UserError(f"{spec.name!r} is neither a Task nor a function of decisions: name one of these")
+    from workers.tasks.function import Function
 
-    `artifacts` is a folder or an fsspec URL, `threads` how many a worker may use, `time_limit` the seconds one
-    attempt may take, `measure` the further metrics that objectives and constraints ask for (`latency`), `ceilings`
-    the largest feasible value of a metric, `folder` where the user's own modules are found.
-    """
+    return Function(call=found, **spec.options)
 
-    search: str
-    task: Spec
-    space: Spec | None = None
-    artifacts: str = ""
-    threads: int = 1
-    time_limit: float | None = None
-    measure: tuple[str, ...] = ()
-    ceilings: Mapping[str, float] = field(default_factory=dict)
-    folder: str = ""
 
-    def json(self) -> dict[str, Json]:
-        return {
-            **vars(self),
-            "task": self.task.json(),
-            "space": self.space and self.space.json(),
-            "measure": list(self.measure),
-            "ceilings": dict(self.ceilings),
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Json]) -> Setup:
-        space = record["space"]
-        return cls(
-            **{
-                **record,
-                "task": Spec.from_json(record["task"]),
-                "space": Spec.from_json(space) if space else None,
-                "measure": tuple(record["measure"]),
-            }
-        )
+def space_of(spec: Spec) -> Space:
+    """The space that a job names."""
+    space: Space = load("search_spaces", spec.name, Space)(**spec.options)
+    return space
 
 
 @final
@@ -63,26 +44,25 @@ class Workshop:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        task = load("workers.tasks", setup.task.name, Task)
-        self.task: Task = task(**setup.task.options)
-        self.space: Space | None = None
-        if setup.space is not None:
-            self.space = load("search_spaces", setup.space.name, Space)(**setup.space.options)
+        self.task = task_of(setup.task)
+        self.space = None if setup.space is None else space_of(setup.space)
+        self.artifacts = Artifacts.open(setup.artifacts) if setup.artifacts else None
+        self._prepared = False
+
+    def prepare(self) -> None:
+        """Load the data, if that was not done before."""
+        if not self._prepared:
+            self.task.prepare()
+            self._prepared = True
 
     def run(self, attempt: Attempt, report: Callable[[Progress], None]) -> Result:
         """Train and score one child; every failure of the child is a `Result`, not an exception."""
-        trial, started = attempt.trial, time.monotonic()
-        metrics: Mapping[str, float] = {}
-        epochs = 0
-        outcome, error = Outcome.COMPLETED, None
+        started = time.perf_counter()
+        memory.begin()
+        child = Child(self.setup, self.task, self.space, self.artifacts, attempt)
         try:
-            model = None
-            if self.space is not None:
-                model = self.space.build(trial.candidate, self.task.signature)
-            for epoch in self.task.train(model, trial, None):
-                metrics, epochs = epoch.metrics, epochs + 1
-                report(Progress(trial.id, attempt.number, epochs, metrics))
+            self.prepare()
+            child.train(report)
         except Exception as failure:
-            outcome, error = Outcome.FAILED, f"{type(failure).__name__}: {failure}"
-        seconds = time.monotonic() - started
-        return Result(trial.id, attempt.number, outcome, dict(metrics), epochs, seconds, error=error)
+            child.fail(failure)
+        return child.result(time.perf_counter() - started)

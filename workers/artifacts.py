@@ -1,0 +1,218 @@
+"""Artifacts: the files of a search, on a folder or an fsspec URL, each written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from workers.errors import DamagedError, NotFoundError, UserError
+
+SIDECAR = ".sha256"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """What a journal keeps of a file: its name, size and SHA-256 in hexadecimal digits."""
+
+    name: str
+    bytes: int
+    digest: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One file of a search, as `Artifacts.list` finds it."""
+
+    trial: int
+    attempt: int
+    name: str
+    bytes: int
+
+
+class Artifacts(ABC):
+    """Files by (search, trial, attempt, name), at `<place>/<search>/<trial>/<attempt>/<name>`.
+
+    A file has its SHA-256 beside it (`<name>.sha256`, as `sha256sum` writes it), which is written first: whatever is
+    interrupted, `get` gives what one `put` was given, or an error. While a file is replaced, both digests are good.
+    """
+
+    @staticmethod
+    def open(place: str) -> Artifacts:
+        """The artifacts at `place`, a folder (made when something is put) or an fsspec URL such as `s3://bucket/runs`."""
+        return _Remote(place) if "://" in place else _Folder(Path(place).expanduser())
+
+    @final
+    def put(self, search: str, trial: int, attempt: int, name: str, content: bytes | Path) -> ArtifactRecord:
+        """Store `content` (bytes, or a file to be copied), replacing what stood there."""
+        data = content.read_bytes() if isinstance(content, Path) else content
+        key, digest = _key(search, trial, attempt, name), hashlib.sha256(data).hexdigest()
+        try:
+            lines = dict.fromkeys([digest, *self._digests(key)[:7]])
+            self._write(key + SIDECAR, "".join(f"{line}  {name}\n" for line in lines).encode())
+            self._write(key, data)
+        except OSError as error:
+            raise UserError(f"{name} of trial {trial} cannot be stored in {self.place}: {error}") from error
+        return ArtifactRecord(name, len(data), digest)
+
+    @final
+    def get(self, search: str, trial: int, attempt: int, name: str) -> bytes:
+        """What was put; `NotFoundError` where nothing was, `DamagedError` where its digest differs."""
+        key = _key(search, trial, attempt, name)
+        try:
+            data = self._read(key)
+        except FileNotFoundError:
+            raise NotFoundError(f"there is no {name} of trial {trial}, attempt {attempt} in {self.place}") from None
+        if hashlib.sha256(data).hexdigest() not in self._digests(key):
+            raise DamagedError(f"{name} of trial {trial} in {self.place} is damaged: its SHA-256 is not the one it had")
+        return data
+
+    @final
+    def delete(self, search: str, trial: int, attempt: int, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        key = _key(search, trial, attempt, name)
+        self._remove(key)
+        self._remove(key + SIDECAR)
+
+    @final
+    def list(self, search: str) -> tuple[Stored, ...]:
+        """The files of a search, in order of trial, attempt and name."""
+        found = []
+        for key, size in self._walk(_part(search)):
+            parts = key.split("/")
+            if len(parts) == 4 and parts[1].isdigit() and parts[2].isdigit() and not _hidden(parts[3]):
+                found.append(Stored(int(parts[1]), int(parts[2]), parts[3], size))
+        return tuple(sorted(found, key=lambda one: (one.trial, one.attempt, one.name)))
+
+    @final
+    def _digests(self, key: str) -> tuple[str, ...]:
+        try:
+            lines = self._read(key + SIDECAR).decode("ascii", "replace").splitlines()
+            return tuple(line.split()[0] for line in lines if line.strip())
+        except FileNotFoundError:
+            return ()
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """The folder or URL."""
+
+    @abstractmethod
+    def _write(self, key: str, data: bytes) -> None: ...
+
+    @abstractmethod
+    def _read(self, key: str) -> bytes: ...
+
+    @abstractmethod
+    def _remove(self, key: str) -> None: ...
+
+    @abstractmethod
+    def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Key and size of each file below `folder`; nothing where there is none."""
+
+
+@final
+class _Folder(Artifacts):
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def place(self) -> str:
+        return str(self.root)
+
+    def _write(self, key: str, data: bytes) -> None:
+        """Temporary name, to the disk, then renamed."""
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as opened:
+                opened.write(data)
+                opened.flush()
+                os.fsync(opened.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def _read(self, key: str) -> bytes:
+        return (self.root / key).read_bytes()
+
+    def _remove(self, key: str) -> None:
+        path = self.root / key
+        path.unlink(missing_ok=True)
+        for folder in (path.parent, path.parent.parent):  # an attempt and a trial without files leave no folder
+            if folder.is_dir() and not any(folder.iterdir()):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
+        for path in (self.root / folder).glob("*/*/*"):
+            if path.is_file():
+                yield path.relative_to(self.root).as_posix(), path.stat().st_size
+
+
+@final
+class _Remote(Artifacts):
+    """By fsspec. Object stores write a file whole or not at all; other file systems rename it into its place."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            import fsspec
+        except ModuleNotFoundError:
+            raise UserError(
+                f"artifacts at {url} need fsspec: pip install 'cellwright[remote]', or name a folder"
+            ) from None
+        try:
+            self.files, self.root = fsspec.core.url_to_fs(url.rstrip("/"))
+        except (ImportError, ValueError) as error:
+            raise UserError(f"artifacts at {url} cannot be reached: {error}") from error
+        self.url = url
+
+    @property
+    def place(self) -> str:
+        return self.url
+
+    def _write(self, key: str, data: bytes) -> None:
+        path = f"{self.root}/{key}"
+        folder, _, name = path.rpartition("/")
+        temporary = f"{folder}/.{name}-{os.urandom(4).hex()}"
+        self.files.makedirs(folder, exist_ok=True)
+        self.files.pipe_file(temporary, data)
+        self.files.mv(temporary, path)
+
+    def _read(self, key: str) -> bytes:
+        data: bytes = self.files.cat_file(f"{self.root}/{key}")
+        return data
+
+    def _remove(self, key: str) -> None:
+        if self.files.exists(f"{self.root}/{key}"):
+            self.files.rm_file(f"{self.root}/{key}")
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
+        if not self.files.exists(f"{self.root}/{folder}"):
+            return
+        known: dict[str, Any] = self.files.find(f"{self.root}/{folder}", detail=True)
+        for path, details in known.items():
+            yield str(path)[len(str(self.root)) :].lstrip("/"), int(details["size"])
+
+
+def _key(search: str, trial: int, attempt: int, name: str) -> str:
+    return f"{_part(search)}/{int(trial)}/{int(attempt)}/{_part(name)}"
+
+
+def _part(name: str) -> str:
+    if not name or "/" in name or "\\" in name or name.startswith("."):
+        raise UserError(f"{name!r} cannot be part of a path: no slashes, no dot in front")
+    return name
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name.endswith(SIDECAR)

@@ -1,0 +1,253 @@
+"""Child: one attempt in the making, from its network to its checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from search_spaces.decision import DecisionError
+from search_spaces.space import Space, UnfitError
+from workers import memory
+from workers.artifacts import Artifacts
+from workers.errors import DamagedError, NotFoundError, UserError
+from workers.objectives import Outcome
+from workers.pool import Progress
+from workers.seeds import derived
+from workers.setup import Setup
+from workers.task import Epoch, State, Task
+from workers.trial import Attempt, Result
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workers.latency import DeviceLock
+
+CHECKPOINT = "checkpoint.safetensors"
+EXAMPLES = "examples.safetensors"
+TRACEBACK = "traceback.txt"
+_NOTHING = contextlib.nullcontext()
+EXPECTED = (UserError, DecisionError, UnfitError, ArithmeticError)  # whose message says all that a person needs
+
+
+class InfeasibleError(Exception):
+    """A metric is over its ceiling."""
+
+
+class OverTimeError(Exception):
+    """An attempt took longer than it may."""
+
+
+@final
+class Child:
+    """One attempt: `train`, `fail` if that raised, then `result`."""
+
+    def __init__(
+        self, setup: Setup, task: Task, space: Space | None, artifacts: Artifacts | None, attempt: Attempt
+    ) -> None:
+        self.setup, self.task, self.space, self.artifacts, self.attempt = setup, task, space, artifacts, attempt
+        self.outcome = Outcome.COMPLETED
+        self.error: str | None = None
+        self.metrics: dict[str, float] = {}
+        self.known: dict[str, float] = {}  # before any training
+        self.checkpoint: str | None = None
+        self.epochs = 0
+        self.device_seconds = 0.0
+
+    def train(self, report: Callable[[Progress], None]) -> None:
+        """Build the network, train it and keep its checkpoint; raise what goes wrong."""
+        attempt, lock = self.attempt, None
+        if attempt.trial.parent is not None and attempt.parent is None:
+            raise ValueError(f"trial {attempt.trial.id} continues trial {attempt.trial.parent}, but was not given it")
+        self._describe()
+        state = self._state_of(attempt.parent)
+        _settle(self.setup.threads, attempt.trial.seed)
+        model = self._build(attempt)
+        if model is not None and "latency" in self.setup.measure:
+            lock = self._measure(model)
+        last = self._epochs(model, state, report, lock)
+        self.metrics = {**self.known, **last.metrics}
+        self._within_ceilings(self.metrics)
+        self._keep(last)
+
+    def fail(self, failure: Exception) -> None:
+        """Take `failure` for the attempt's end: what it means, in one line for people."""
+        self.outcome, self.error = judge(failure)
+        if not isinstance(failure, OverTimeError):
+            self.metrics = self.known  # a strategy is to hear the worst value seen, not the last before it went wrong
+        if self.outcome is Outcome.FAILED and not isinstance(failure, (*EXPECTED, OverTimeError)):
+            self._put(TRACEBACK, "".join(traceback.format_exception(failure)).encode())
+        failure.__traceback__ = None  # its frames hold the network
+        gc.collect()
+        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+    def result(self, seconds: float) -> Result:
+        """What became of the attempt, which took `seconds`."""
+        return Result(
+            self.attempt.trial.id,
+            self.attempt.number,
+            self.outcome,
+            self.metrics,
+            self.epochs,
+            seconds,
+            self.device_seconds,
+            memory.peak(),
+            self.error,
+            self.checkpoint,
+        )
+
+    def _epochs(
+        self,
+        model: nn.Module | None,
+        state: State | None,
+        report: Callable[[Progress], None],
+        lock: DeviceLock | None,
+    ) -> Epoch:
+        """Train to the end and give the last epoch."""
+        trial, number = self.attempt.trial, self.attempt.number
+        first = 0 if state is None else state.epoch
+        done, last, begun = first, None, time.perf_counter()
+        steps = self.task.train(model, trial, state)
+        while (epoch := self._step(steps, lock)) is not None:
+            last, done = epoch, done + 1 if epoch.state is None else epoch.state.epoch
+            self.epochs = done - first if first < trial.epochs else 0
+            for name, value in epoch.metrics.items():
+                if not math.isfinite(value):
+                    raise ArithmeticError(f"the metric {name} is {value} after {done} epochs")
+            report(Progress(trial.id, number, done, epoch.metrics))
+            if self.setup.time_limit is not None and done != trial.epochs:
+                self._in_time(time.perf_counter() - begun, epoch)
+        if last is None:
+            raise UserError("training ended without any metrics: a task must yield at least once")
+        return last
+
+    def _step(self, steps: Iterator[Epoch], lock: DeviceLock | None) -> Epoch | None:
+        """The next epoch, on a device that nobody measures meanwhile."""
+        with lock.shared() if lock else _NOTHING:
+            started = time.perf_counter()
+            epoch = next(steps, None)
+            self.device_seconds += time.perf_counter() - started
+        return epoch
+
+    def _in_time(self, seconds: float, epoch: Epoch) -> None:
+        limit = self.setup.time_limit
+        if limit is not None and seconds > limit:
+            self.metrics = {**self.known, **epoch.metrics}
+            raise OverTimeError(f"over its time limit: {seconds:.1f} s of {limit:g} s after {self.epochs} epochs")
+
+    def _build(self, attempt: Attempt) -> nn.Module | None:
+        """The network with fresh weights, drawn from the trial's seed; None where the task makes its own."""
+        if self.space is None:
+            return None
+        import torch  # noqa: F401 - so that `_settle` seeds it
+
+        trial = attempt.trial
+        _settle(self.setup.threads, trial.seed)
+        blueprint = self.space.blueprint(trial.candidate, self.task.signature)
+        return self.task.adapt(blueprint, trial.candidate).build()
+
+    def _describe(self) -> None:
+        """The metrics that are known without training."""
+        if self.space is not None:
+            found = self.space.describe(self.attempt.trial.candidate, self.task.signature)
+            self.known = {"parameters": float(found.parameters), "multiply_adds": float(found.multiply_adds)}
+            self._within_ceilings(self.known)
+
+    def _measure(self, model: nn.Module) -> DeviceLock:
+        """Measure the latency, alone on the device; the lock that training then shares."""
+        from workers.latency import DeviceLock, device_of, latency
+
+        device = device_of(getattr(self.task, "device", "auto"))
+        lock = DeviceLock.of(device)
+        with lock.alone():
+            started = time.perf_counter()
+            self.known["latency"] = latency(model, self.task.signature.inputs, device)
+            self.device_seconds += time.perf_counter() - started
+        self._within_ceilings(self.known)
+        return lock
+
+    def _within_ceilings(self, metrics: Mapping[str, float]) -> None:
+        for name, ceiling in self.setup.ceilings.items():
+            if name in metrics and metrics[name] > ceiling:
+                raise InfeasibleError(f"{name} is {metrics[name]:g}, over its ceiling of {ceiling:g}")
+
+    def _state_of(self, parent: Attempt | None) -> State | None:
+        """The state that an attempt of the parent ended with; trained again where its checkpoint is gone or damaged."""
+        if parent is None:
+            return None
+        try:
+            if self.artifacts is not None:
+                from workers.checkpoint import load
+
+                content = self.artifacts.get(self.setup.search, parent.trial.id, parent.number, CHECKPOINT)
+                return load(content)
+        except (NotFoundError, DamagedError):
+            pass
+        return self._train_again(parent)
+
+    def _train_again(self, parent: Attempt) -> State | None:
+        model, state = self._build(parent), self._state_of(parent.parent)
+        for epoch in self.task.train(model, parent.trial, state):
+            state = epoch.state or state
+        return state
+
+    def _keep(self, last: Epoch) -> None:
+        """Store what the last epoch left behind; a full disk costs the checkpoint, which is trained again if needed."""
+        try:
+            if last.examples:
+                from safetensors.torch import save as pack
+
+                self._put(EXAMPLES, pack({name: value.contiguous() for name, value in last.examples.items()}))
+            if last.state is not None and self.artifacts is not None:
+                from workers.checkpoint import save
+
+                self._put(CHECKPOINT, save(last.state))
+                self.checkpoint = CHECKPOINT
+        except UserError as error:
+            self.error = str(error)
+
+    def _put(self, name: str, content: bytes) -> None:
+        if self.artifacts is not None:
+            trial, number = self.attempt.trial.id, self.attempt.number
+            self.artifacts.put(self.setup.search, trial, number, name, content)
+
+
+def judge(failure: Exception) -> tuple[Outcome, str]:
+    """What an exception of a child means, and how to say it in one line."""
+    text = " ".join(str(failure).split())
+    if isinstance(failure, InfeasibleError):
+        return Outcome.INFEASIBLE, text
+    if _out_of_memory(failure):
+        return Outcome.INFEASIBLE, f"out of memory ({text[:200]}): a smaller network or batch_size may fit"
+    if isinstance(failure, (*EXPECTED, OverTimeError)) and text:
+        return Outcome.FAILED, text
+    frames = traceback.extract_tb(failure.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return Outcome.FAILED, f"{type(failure).__name__}: {text[:500]}{place}"
+
+
+def _out_of_memory(failure: Exception) -> bool:
+    """Torch's own class is asked for by name: it must not be imported for this."""
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
+        return True
+    text = str(failure)
+    return isinstance(failure, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def _settle(threads: int, seed: int) -> None:
+    """Put back what a child before this one may have changed of torch, if it is there at all."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
+    torch.manual_seed(derived(seed, "trial"))

@@ -1,0 +1,52 @@
+"""Setup: what all attempts of a search share; a worker is told it once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from workers.plugins import Spec
+from workers.trial import Json
+
+
+@final
+@dataclass(frozen=True)
+class Setup:
+    """What all attempts of a search share; plain JSON, sent to each worker once.
+
+    `artifacts` is a folder or an fsspec URL, `threads` how many a worker may use, `time_limit` the seconds one
+    attempt may take, `measure` the further metrics that objectives and constraints ask for (`latency`), `ceilings`
+    the largest feasible value of a metric, `folder` where the user's own modules are found.
+    """
+
+    search: str
+    task: Spec
+    space: Spec | None = None
+    artifacts: str = ""
+    threads: int = 1
+    time_limit: float | None = None
+    measure: tuple[str, ...] = ()
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+    folder: str = ""
+
+    def json(self) -> dict[str, Json]:
+        return {
+            **vars(self),
+            "task": self.task.json(),
+            "space": self.space and self.space.json(),
+            "measure": list(self.measure),
+            "ceilings": dict(self.ceilings),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Json]) -> Setup:
+        space = record["space"]
+        return cls(
+            **{
+                **record,
+                "task": Spec.from_json(record["task"]),
+                "space": Spec.from_json(space) if space else None,
+                "measure": tuple(record["measure"]),
+            }
+        )

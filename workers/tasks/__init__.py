@@ -1,0 +1,1 @@
+"""What can be learnt: one task per file."""

@@ -1,0 +1,124 @@
+"""Classify images: scikit-learn's digits, torchvision's sets, a folder of images per class, or an .npz file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from search_spaces.decisions import Candidate
+from search_spaces.space import Blueprint, Signature
+from workers.datasets import Source, source_of
+from workers.errors import UserError
+from workers.image_data import Division, ImageData, cache_folder, load
+from workers.objectives import Direction, Objective
+from workers.recipe import Recipe
+from workers.task import Epoch, State, Task
+from workers.trial import Trial
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@final
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network expects of raw pixels: divided by 255, minus `mean`, over `std`, per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ImageClassification(Recipe, Task):
+    """Options: those of the recipe, and which data.
+
+    `dataset` is `digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `svhn`, `folder` or `npz` (both with
+    `root`), or the path of a folder or an .npz file. `validation` and `test` are shares set aside (the latter only where
+    no test set is published), drawn by `split_seed`. `train_examples` and `validation_examples` use only so many, in
+    equal shares. `image_size` is the side to which a folder's images are resized. `device` is `auto`, `cpu`, `cuda` or
+    `cuda:N`.
+    """
+
+    dataset: str = "digits"
+    root: str | None = None
+    download: bool = True
+    image_size: int = 32
+    validation: float = 0.1
+    test: float = 0.2
+    split_seed: int = 0
+    train_examples: int | None = None
+    validation_examples: int | None = None
+    epochs: int = 10
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("validation", "test"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}, but must be a share between 0 and 1, as 0.1")
+        for name in ("train_examples", "validation_examples"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}, but must be at least 1; leave it out to use all")
+        if self.epochs < 1 or self.image_size < 4:
+            raise UserError(
+                f"epochs is {self.epochs} and image_size {self.image_size}, but at least 1 and 4 are needed"
+            )
+        self.source  # noqa: B018 - so that a wrong name is refused at once
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return Objective("accuracy", Direction.MAXIMIZE), Objective("loss", Direction.MINIMIZE)
+
+    @cached_property
+    def source(self) -> Source:
+        """Where the images come from."""
+        root = None if self.root is None else Path(self.root).expanduser()
+        return source_of(self.dataset, root, cache_folder() / "downloads", self.image_size, self.download)
+
+    @cached_property
+    def images(self) -> ImageData:
+        """The data, loaded once per machine and mapped once per process."""
+        division = Division(self.split_seed, self.validation, self.test, self.train_examples, self.validation_examples)
+        return load(self.source, division, cache_folder())
+
+    @cached_property
+    def signature(self) -> Signature:
+        """One image of `(channels, height, width)` in, one logit per class out; looks at data of unknown shape."""
+        shape, classes = self.source.shape, self.source.classes
+        if shape is None or classes is None:
+            shape, classes = self.images.shape, len(self.images.classes)
+        return Signature("image_classification", {"image": shape}, {"logits": (classes,)})
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How raw pixels were normalised, by the statistics of the training part."""
+        return Preprocessing(self.images.mean, self.images.std, self.images.classes)
+
+    def prepare(self) -> None:
+        self.images  # noqa: B018 - loads and keeps them
+
+    def adapt(self, blueprint: Blueprint, candidate: Candidate) -> Blueprint:
+        return replace(blueprint, activation=self.closed(candidate).activation)
+
+    def train(self, model: nn.Module | None, trial: Trial, state: State | None) -> Iterator[Epoch]:
+        """Metrics `accuracy`, `loss` of the validation part; `test_accuracy`, `test_correct`, ... of the test set."""
+        from workers.training import Device, Training
+
+        if model is None:
+            raise UserError(
+                "image_classification trains networks of a search space, but the job names none: add `space`"
+            )
+        recipe = self.closed(trial.candidate)
+        training = Training(recipe, self.source.habits, Device.of(self.device, recipe), trial)
+        yield from training.run(model, self.images, state)
+
+    def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, tuple[nn.Module, tuple[Any, ...]]]:
+        """The network itself, in evaluation mode, with two normalised test images."""
+        from workers.training import first_images
+
+        return {"model": (model.eval(), (first_images(self.images, 2),))}
