@@ -49,11 +49,15 @@ class Candidate(Mapping[str, Value]):
 
 @final
 class Decisions(Mapping[str, Decision]):
-    """An ordered table of named decisions; a condition may only look at decisions before its own."""
+    """An ordered table of named decisions; a condition may only look at decisions before its own.
 
-    def __init__(self, table: Mapping[str, Decision] | None = None) -> None:
-        table = dict(table or {})
-        seen: set[str] = set()
+    A `partial` table is brought into such an order, and its conditions may look at decisions that only the table has
+    with which `|` unites it: that one is checked.
+    """
+
+    def __init__(self, table: Mapping[str, Decision] | None = None, *, partial: bool = False) -> None:
+        table = _ordered(dict(table or {}), partial=True) if partial else dict(table or {})
+        seen = {clause.name for d in table.values() if d.when for clause in d.when.clauses} if partial else set()
         for name, decision in table.items():
             for clause in decision.when.clauses if decision.when else ():
                 if clause.name not in seen:
@@ -78,16 +82,7 @@ class Decisions(Mapping[str, Decision]):
         """Both tables as one, each decision moved behind those its condition looks at."""
         if clash := sorted(set(self) & set(other)):
             raise DecisionError(f"{', '.join(clash)} stands in both tables: rename one of them")
-        waiting = {**self._table, **other._table}
-        ordered: dict[str, Decision] = {}
-        while waiting:
-            for name, decision in waiting.items():
-                if all(clause.name in ordered for clause in (decision.when.clauses if decision.when else ())):
-                    ordered[name] = waiting.pop(name)
-                    break
-            else:
-                return Decisions({**ordered, **waiting})  # which names the missing or circular condition
-        return Decisions(ordered)
+        return Decisions(_ordered({**self._table, **other._table}))
 
     def active(self, values: Mapping[str, Value]) -> list[str]:
         """The names of the decisions that are active under `values`."""
@@ -173,6 +168,21 @@ class Decisions(Mapping[str, Decision]):
                     following[kept + key] = following.get(kept + key, 0) + count * weight
             states = following
         return sum(states.values())
+
+
+def _ordered(table: Mapping[str, Decision], partial: bool = False) -> dict[str, Decision]:
+    """`table` with each decision moved behind those its condition looks at; what can not be placed comes last."""
+    waiting = dict(table)
+    ordered: dict[str, Decision] = {}
+    while waiting:
+        for name, decision in waiting.items():
+            needed = [clause.name for clause in decision.when.clauses] if decision.when else []
+            if all(one in ordered or (partial and one not in table) for one in needed):
+                ordered[name] = waiting.pop(name)
+                break
+        else:
+            return {**ordered, **waiting}  # which `Decisions` refuses, naming the missing or circular condition
+    return ordered
 
 
 def _branches(

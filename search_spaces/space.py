@@ -72,16 +72,19 @@ class Blueprint:
     """A network as data: `package.module:Class`, and the plain JSON arguments to call it with.
 
     The class and all it uses of this package import torch and the standard library only, so that an export can
-    carry their sources along.
+    carry their sources along. `activation` takes the place of every ReLU that the network holds as a module.
     """
 
     network: str
     arguments: Mapping[str, Any]
+    activation: str = "relu"
 
     def build(self) -> nn.Module:
         """The network, with fresh weights from torch's generator, on torch's default device."""
         module_name, _, class_name = self.network.partition(":")
         network: nn.Module = getattr(importlib.import_module(module_name), class_name)(**self.arguments)
+        if self.activation != "relu":
+            importlib.import_module("search_spaces.activations").replace_relu(network, self.activation)
         return network
 
 
