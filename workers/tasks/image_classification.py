@@ -38,7 +38,7 @@ class ImageClassification(Recipe, Task):
     """Options: those of the recipe, and which data.
 
     `dataset` is `digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `svhn`, `folder` or `npz` (both with
-    `root`), or the path of a folder or an .npz file. `validation` and `test` are shares set aside (the latter only where
+    `root`), or the path of a folder or an .npz file. `validation` and `test` are shares set aside (the latter where
     no test set is published), drawn by `split_seed`. `train_examples` and `validation_examples` use only so many, in
     equal shares. `image_size` is the side to which a folder's images are resized. `device` is `auto`, `cpu`, `cuda` or
     `cuda:N`.
