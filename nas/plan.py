@@ -25,6 +25,7 @@ from nas.wrappers.final import Final, Finale
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Space, UnfitError
+from workers.child import network_of
 from workers.errors import UserError
 from workers.objectives import Direction, Objective
 from workers.plugins import Spec
@@ -135,7 +136,7 @@ class Plan:
         """The network of `candidate` with fresh weights."""
         if self.space is None:
             raise UserError("this job has no space: its task trains what it builds itself")
-        return self.space.build(candidate, self.task.signature)
+        return network_of(self.space, self.task, candidate)
 
     def describe(self, candidate: Candidate) -> Mapping[str, float]:
         """The counts of `candidate` that are known without training."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from search_spaces.decision import DecisionError
-from search_spaces.space import Space, UnfitError
+from search_spaces.decisions import Candidate
+from search_spaces.space import Blueprint, Space, UnfitError
 from workers import memory
 from workers.artifacts import Artifacts
 from workers.errors import DamagedError, NotFoundError, UserError
@@ -150,8 +151,7 @@ class Child:
 
         trial = attempt.trial
         _settle(self.setup.threads, trial.seed)
-        blueprint = self.space.blueprint(trial.candidate, self.task.signature)
-        return self.task.adapt(blueprint, trial.candidate).build()
+        return network_of(self.space, self.task, trial.candidate)
 
     def _describe(self) -> None:
         """The metrics that are known without training."""
@@ -217,6 +217,18 @@ class Child:
         if self.artifacts is not None:
             trial, number = self.attempt.trial.id, self.attempt.number
             self.artifacts.put(self.setup.search, trial, number, name, content)
+
+
+def network_of(space: Space, task: Task, candidate: Candidate) -> nn.Module:
+    """The network that `task` trains for `candidate`, with fresh weights; a space may build in its own way."""
+    if type(space).build is Space.build:
+        return task.adapt(space.blueprint(candidate, task.signature), candidate).build()
+    network = space.build(candidate, task.signature)
+    if (activation := task.adapt(Blueprint("", {}), candidate).activation) != "relu":
+        from search_spaces.activations import replace_relu
+
+        replace_relu(network, activation)
+    return network
 
 
 def judge(failure: Exception) -> tuple[Outcome, str]:
