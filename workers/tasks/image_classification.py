@@ -99,6 +99,11 @@ class ImageClassification(Recipe, Task):
         """How raw pixels were normalised, by the statistics of the training part."""
         return Preprocessing(self.images.mean, self.images.std, self.images.classes)
 
+    @property
+    def examples(self) -> int:
+        """How many images an epoch has."""
+        return len(self.images.train)
+
     def prepare(self) -> None:
         self.images  # noqa: B018 - loads and keeps them
 
