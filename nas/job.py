@@ -98,7 +98,7 @@ class Job(Part):
                 )
             elif isinstance(value, Mapping) and isinstance(record[key], Mapping):
                 same = "name" not in value or value["name"] == record[key].get("name")
-                record[key] = {**(record[key] if same else {}), **value}
+                record[key] = Spending.merged(record[key] if same else {}, value)
             elif isinstance(value, Mapping) and "name" not in value:
                 record[key] = {"name": record[key], **value}
             else:

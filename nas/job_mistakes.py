@@ -18,7 +18,7 @@ _PARTS: Mapping[str, tuple[type[Part], str]] = {
     "constraints": (Ceiling, "a constraint"),
 }
 _EXAMPLES = {  # by the key of the job
-    "task": "task: {name: image_classification, data: digits}",
+    "task": "task: {name: image_classification, dataset: digits}",
     "budget": "budget: {trials: 40}",
     "final": "final: {top: 3, seeds: 2}",
     "constraints": "constraints: {parameters: {max: 500000}}",

@@ -13,6 +13,7 @@ from workers.plugins import Spec
 from workers.trial import Json
 
 USUAL = {"accuracy": Direction.MAXIMIZE, "loss": Direction.MINIMIZE}  # of a task that does not say
+TIMES = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 BYTES |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
@@ -98,17 +99,22 @@ class Spending(Part):
     @classmethod
     def _time(cls, value: object) -> object:
         """Hours and minutes as seconds, where all of them are numbers."""
-        factors = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
         if not isinstance(value, Mapping) or not {"hours", "minutes"} & set(value):
             return value
-        given = {name: value[name] for name in factors if name in value}
+        given = {name: value[name] for name in TIMES if value.get(name) is not None}
         for name, amount in given.items():
             if isinstance(amount, bool) or not isinstance(amount, int | float):
                 raise ValueError(f"{name} is {shown(amount)}, but must be a number")
             if not 0 < amount < float("inf"):
                 raise ValueError(f"{name} is {amount}, but must be more than 0")
-        rest = {name: amount for name, amount in value.items() if name not in factors}
-        return {**rest, "seconds": sum(factors[name] * amount for name, amount in given.items())}
+        rest = {name: amount for name, amount in value.items() if name not in TIMES}
+        return {**rest, "seconds": sum(TIMES[name] * amount for name, amount in given.items())}
+
+    @staticmethod
+    def merged(before: Mapping[str, Json], changes: Mapping[str, Json]) -> dict[str, Json]:
+        """`before` with `changes`; a new time takes the place of the old one, in whatever unit."""
+        timed = not set(TIMES).isdisjoint(changes)
+        return {**{name: v for name, v in before.items() if not (timed and name in TIMES)}, **changes}
 
     @model_validator(mode="after")
     def _limited(self) -> Spending:

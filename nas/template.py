@@ -13,7 +13,7 @@ name: digits
 # What the networks learn, from which data, by which recipe. Your own function of decisions: my_package.my_module:train
 task:
   name: image_classification
-  data: digits                  # or mnist, cifar10, ..., a folder with a folder of images per class, an .npz file
+  dataset: digits               # or mnist, cifar10, ..., a folder with a folder of images per class, an .npz file
   epochs: 8                     # of one trial in the search
   learning_rate: 0.05           # any setting of the recipe may be left to the search, for example:
   # learning_rate: {range: [0.01, 0.2], log: true}

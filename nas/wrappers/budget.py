@@ -79,6 +79,6 @@ class Budget(Wrapper):
         if "budget" in body:
             from nas.job_parts import Spending
 
-            spending = Spending.model_validate({**asdict(self.limits), **body["budget"]})
+            spending = Spending.model_validate(Spending.merged(asdict(self.limits), body["budget"]))
             self.limits = Limits(spending.trials, spending.epochs, spending.seconds)
         super().extend(body)

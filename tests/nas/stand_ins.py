@@ -79,7 +79,6 @@ class SumTask(Task):
             yield Epoch({"value": total + epoch, "cost": float(trial.candidate["a"])}, None)
 
 
-@final
 class Uniform(Strategy):
     """Random search, without a word of memory."""
 
