@@ -1,0 +1,50 @@
+"""Commands that hand over what a search found: export, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli.options import Place, SearchId
+
+
+def export(
+    search: SearchId = "last",
+    folder: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Where to; otherwise named after the search."),
+    ] = None,
+    trial: Annotated[int | None, typer.Option(metavar="N", help="Which trial; otherwise the best.")] = None,
+    journal: Place = None,
+) -> None:
+    """Write the best network to a folder: plain PyTorch source, weights, ONNX, a drawing, how to load it."""
+    from nas.cli.lookup import find, find_trial, history, opened
+    from nas.cli.output import write
+    from nas.export import export as write_export
+
+    with opened(journal) as log:
+        header = find(log, search)
+        if trial is not None:
+            find_trial(history(log, header), header.search, trial)
+        write(str(write_export(log, header.search, folder or Path(header.search), trial=trial)))
+
+
+def report(
+    search: SearchId = "last",
+    file: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; otherwise ID.html.")
+    ] = None,
+    journal: Place = None,
+) -> None:
+    """Write a report of a search: one HTML file that needs nothing else."""
+    from nas.cli.lookup import find, opened
+    from nas.cli.output import write
+    from nas.reports import report as write_report
+
+    with opened(journal) as log:
+        header = find(log, search)
+        path = file or Path(f"{header.search}.html")
+        write_report(log, header.search, path)
+    write(str(path))

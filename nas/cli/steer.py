@@ -1,0 +1,117 @@
+"""Commands that drive a search or ask something of it: run, resume, stop, enqueue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.cli.exits import Exit
+from nas.cli.options import JobFile, Overrides, Place, Quiet, SearchId
+
+if TYPE_CHECKING:
+    from nas.log import Log
+
+
+def run(
+    job: JobFile,
+    changes: Overrides = None,
+    journal: Place = None,
+    quiet: Quiet = False,
+) -> None:
+    """Start a search, and follow it to its end. The search's id is printed at once.
+
+    Ctrl-C finishes the trials that run, then stops; a second Ctrl-C stops now. Either way `nas resume` goes on.
+    """
+    from nas.cli.lookup import opened
+    from nas.cli.output import remark, write
+    from nas.cli.settings import load
+    from nas.driver import start
+
+    described = load(job, changes or (), journal)
+    place = described.journal.place
+    with opened(place) as log:
+        search = start(described, log)
+        write(search)
+        if place is not None and journal is None:
+            remark(f"The job keeps its journal in {place}: say --journal {place} to other commands, or set NAS_HOME.")
+        _drive(log, search, quiet)
+
+
+def resume(
+    search: SearchId = "last",
+    changes: Overrides = None,
+    force: Annotated[bool, typer.Option("--force", help="Take over from a driver that seems to be alive.")] = False,
+    journal: Place = None,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a search that was interrupted, or that gets a larger budget by --set."""
+    from nas.cli.lookup import find, opened
+    from nas.cli.output import write
+    from nas.cli.settings import nested
+    from nas.driver import extend
+
+    with opened(journal) as log:
+        header = find(log, search)
+        if changes:
+            extend(header.search, log, nested(changes))
+        write(header.search)
+        _drive(log, header.search, quiet, force)
+
+
+def stop(search: SearchId = "last", journal: Place = None) -> None:
+    """Ask a running search to finish the trials that run, and stop."""
+    from nas.cli.lookup import find, opened
+    from nas.cli.output import remark
+    from workers.errors import UserError
+
+    with opened(journal) as log:
+        header = find(log, search)
+        if not header.driven():
+            raise UserError(f"{header.search} is {header.state}: only a search that runs can be stopped")
+        log.request(header.search, "stop", {})
+    remark(f"{header.search} will stop when the trials that run have ended; `nas resume {header.search}` goes on.")
+
+
+def enqueue(
+    search: SearchId,
+    candidate: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|KEY=VALUE...", help="A candidate: a JSON file, or its decisions.", show_default=False
+        ),
+    ],
+    journal: Place = None,
+) -> None:
+    """Have a search try a candidate of yours next."""
+    from nas.cli.lookup import find, opened
+    from nas.cli.output import remark
+    from nas.cli.settings import candidate as read_candidate
+    from nas.driver import current_job
+    from nas.plan import Plan
+
+    wanted = read_candidate(candidate)
+    with opened(journal) as log:
+        header = find(log, search)
+        chosen = Plan.of(current_job(log, header.search)).decisions.candidate(wanted)
+        log.request(header.search, "enqueue", {"candidate": chosen.json()})
+    when = "as soon as a slot is free" if header.driven() else f"when it goes on: nas resume {header.search}"
+    remark(f"{header.search} will try it {when}.")
+
+
+def _drive(log: Log, search: str, quiet: bool, force: bool = False) -> None:
+    """Drive `search` to its end, shown on stderr; leaves with the exit code that says how it ended."""
+    from nas.cli.output import remark
+    from nas.driver import current_job, drive
+    from nas.live import view
+    from nas.summary import goal
+
+    with view(goal(search, current_job(log, search).json()), quiet) as progress:
+        ending = drive(search, log, progress, force)
+    reason = f": {ending.reason}" if ending.reason else ""
+    remark(f"{search} {ending.state}{reason}")
+    if ending.state == "failed":
+        raise typer.Exit(Exit.FAILED)
+    if ending.state != "finished":
+        remark(f"Go on with: nas resume {search}")
+        raise typer.Exit(Exit.INTERRUPTED)

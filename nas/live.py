@@ -1,0 +1,253 @@
+"""A running search on stderr: a live view in a terminal, a line per event where there is none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TextIO, final
+
+from nas.history import History, TrialRecord
+from nas.quantities import duration, metric
+from nas.tally import Tally
+from workers.objectives import Objective
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SHOWN = 8  # running trials in the live view
+AT_ONCE = 5  # events that are told one by one; more in one interval are told as a number
+COST = 0.02  # the share of the driver's time that showing progress may take
+
+
+class Machines(Protocol):
+    """What a view wants to know of a pool."""
+
+    @property
+    def free(self) -> int:
+        """How many attempts can be submitted now."""
+
+    @property
+    def busy(self) -> int:
+        """How many attempts are running."""
+
+
+@final
+@dataclass(frozen=True)
+class Goal:
+    """What a search is for and when it ends: its objectives, and the most trials and seconds it may take."""
+
+    name: str
+    objectives: tuple[Objective, ...] = ()
+    trials: int | None = None
+    seconds: float | None = None
+
+
+@final
+class View(AbstractContextManager["View"]):
+    """Shows the history of a search after each turn of its loop, at most every `interval` seconds.
+
+    It widens the interval until showing costs less than 2 % of the time.
+    """
+
+    def __init__(self, screen: Screen, goal: Goal, interval: float = 0.25, clock: Callable[[], float] = time.monotonic):
+        self.screen, self.goal, self.interval, self.clock = screen, goal, interval, clock
+        self.tally = Tally(goal.objectives)
+        self.began = clock()
+        self.due = self.began
+        self.ended_before: int | None = None
+        self._last: tuple[History, Machines] | None = None
+
+    def turn(self, history: History, pool: Machines) -> None:
+        """Called by the driver after each turn; returns at once unless it is time to show again."""
+        self._last = history, pool
+        now = self.clock()
+        if now >= self.due:
+            self._show(now)
+
+    def __exit__(self, *_: object) -> None:
+        if self._last is not None:
+            self._show(self.clock())
+        self.screen.close()
+
+    def _show(self, now: float) -> None:
+        assert self._last is not None
+        history, pool = self._last
+        ended = self.tally.update(history)
+        if self.ended_before is None:
+            self.ended_before = self.tally.ended
+            ended = []
+        self.screen.show(Moment(self.goal, self.tally, history, pool, now - self.began, self._remaining(now)), ended)
+        took = self.clock() - now
+        self.due = now + took + max(self.interval, took / COST)
+
+    def _remaining(self, now: float) -> float | None:
+        """Seconds until the budget is spent at the pace so far, None while there is no pace yet."""
+        guesses = []
+        done = self.tally.ended - (self.ended_before or 0)
+        if self.goal.trials is not None and done > 0:
+            guesses.append((now - self.began) / done * max(0, self.goal.trials - self.tally.ended))
+        if self.goal.seconds is not None:
+            guesses.append(max(0.0, self.goal.seconds - (now - self.began)))
+        return min(guesses, default=None)
+
+
+@final
+@dataclass(frozen=True)
+class Moment:
+    """All that a screen shows at one time; times in seconds."""
+
+    goal: Goal
+    tally: Tally
+    history: History
+    pool: Machines
+    elapsed: float
+    remaining: float | None
+
+    @property
+    def trials(self) -> str:
+        """`12 of 60 trials: 10 completed, 2 failed`."""
+        total = f" of {self.goal.trials}" if self.goal.trials is not None else ""
+        outcomes = ", ".join(f"{number} {name}" for name, number in sorted(self.tally.outcomes.items()))
+        return f"{self.tally.ended}{total} trials" + (f": {outcomes}" if outcomes else "")
+
+    @property
+    def best(self) -> str:
+        """The best of the search beside the best of its baseline, by the first objective."""
+        if not self.goal.objectives:
+            return ""
+        name = self.goal.objectives[0].metric
+        parts = []
+        for arm, record in sorted(self.tally.best.items(), key=lambda item: item[0] != "strategy"):
+            value = metric(record.result.metrics[name]) if record.result else "-"
+            parts.append(f"{'best' if arm == 'strategy' else arm} {name} {value} (trial {record.trial.id})")
+        return ", ".join(parts)
+
+    @property
+    def times(self) -> str:
+        """How long it has run, and how long it may still take."""
+        left = f", about {duration(self.remaining)} left" if self.remaining is not None else ""
+        return f"{duration(self.elapsed)}{left}"
+
+    @property
+    def slots(self) -> str:
+        """How many slots there are, and how many work."""
+        return f"{self.pool.busy} of {self.pool.busy + self.pool.free} slots busy"
+
+
+class Screen(Protocol):
+    """Where moments are shown."""
+
+    def show(self, moment: Moment, ended: Sequence[TrialRecord]) -> None:
+        """Show how things stand, and which trials ended since the last call."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+@final
+class Lines:
+    """A line per ended trial: for logs, and for terminals that cannot redraw."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.state = ""
+
+    def show(self, moment: Moment, ended: Sequence[TrialRecord]) -> None:
+        if moment.history.state != self.state:
+            self.state = moment.history.state
+            reason = f": {moment.history.reason}" if moment.history.reason else ""
+            self._write(f"{moment.goal.name} {self.state}{reason}")
+        if len(ended) > AT_ONCE:
+            self._write(f"{len(ended)} more trials ended")
+        else:
+            for record in ended:
+                self._write(f"trial {record.trial.id} {_ending(record)}")
+        if ended:
+            self._write(f"{moment.trials}; {moment.best or 'none completed yet'}; {moment.times}")
+
+    def close(self) -> None:
+        self.stream.flush()
+
+    def _write(self, text: str) -> None:
+        self.stream.write(f"{text}\n")
+        self.stream.flush()
+
+
+@final
+class Terminal:
+    """A live view that redraws itself, with the running trials below the counts."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        self.live = Live(console=console, auto_refresh=False, redirect_stdout=False, transient=False)
+        self.live.start()
+
+    def show(self, moment: Moment, ended: Sequence[TrialRecord]) -> None:
+        self.live.update(self._draw(moment), refresh=True)
+
+    def close(self) -> None:
+        self.live.stop()
+
+    def _draw(self, moment: Moment) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        running = moment.tally.running
+        lines: list[RenderableType] = [
+            Text.assemble((moment.goal.name, "bold"), f"  {moment.history.state}  {moment.times}  {moment.slots}"),
+            Text(moment.trials),
+            Text(moment.best or "none completed yet", style="green" if moment.best else "dim"),
+        ]
+        grid = Table(box=None, pad_edge=False, header_style="dim")
+        for title in ("running", "arm", "epoch", "metrics"):
+            grid.add_column(title)
+        for record in running[:SHOWN]:
+            epoch, metrics = record.curve[-1] if record.curve else (0, {})
+            grid.add_row(str(record.trial.id), record.arm, f"{epoch}/{record.trial.epochs}", _metrics(metrics))
+        if running:
+            lines.append(grid)
+        if len(running) > SHOWN:
+            lines.append(Text(f"and {len(running) - SHOWN} more", style="dim"))
+        lines.append(Text("Ctrl-C finishes what runs, twice stops now", style="dim"))
+        return Group(*lines)
+
+
+@final
+class Nothing:
+    """Shows nothing."""
+
+    def show(self, moment: Moment, ended: Sequence[TrialRecord]) -> None:
+        """Nothing to show."""
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+
+def view(goal: Goal, quiet: bool = False, stream: TextIO | None = None) -> View:
+    """The view that suits `stream` (stderr): a live one in a terminal, lines elsewhere, none if `quiet`."""
+    stream = stream or sys.stderr
+    screen: Screen
+    if quiet:
+        screen = Nothing()
+    else:
+        screen = Terminal(stream) if stream.isatty() else Lines(stream)
+    return View(screen, goal)
+
+
+def _ending(record: TrialRecord) -> str:
+    result = record.result
+    assert result is not None
+    error = f": {result.error}" if result.error else ""
+    arm = f" ({record.arm})" if record.arm != "strategy" else ""
+    return f"{result.outcome}{arm}{error}, {_metrics(result.metrics)}, {duration(result.seconds)}".replace(", ,", ",")
+
+
+def _metrics(metrics: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={metric(value)}" for name, value in metrics.items())

@@ -1,0 +1,56 @@
+"""Tally: a running search in numbers, kept up to date at the cost of what is running."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from typing import final
+
+from nas.history import History, TrialRecord
+from workers.objectives import Objective
+
+APART = ("final", "test")  # arms beside the search proper
+
+
+@final
+class Tally:
+    """Counts of outcomes and the best of each arm; `update` looks at new and unfinished trials only."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.objectives = tuple(objectives)
+        self.outcomes: Counter[str] = Counter()
+        self.best: dict[str, TrialRecord] = {}
+        self.open: dict[int, TrialRecord] = {}
+        self.asked = 0
+        self.searched = 0
+        self.ended = 0
+
+    def update(self, history: History) -> list[TrialRecord]:
+        """Take in what is new in `history`; the trials that ended since the last call, in the order they were asked."""
+        for record in islice(history.trials.values(), self.asked, None):
+            self.open[record.trial.id] = record
+            self.searched += record.arm not in APART
+        self.asked = len(history.trials)
+        ended = [record for record in self.open.values() if record.result is not None]
+        for record in ended:
+            del self.open[record.trial.id]
+            self._count(record)
+        return ended
+
+    @property
+    def running(self) -> list[TrialRecord]:
+        """The trials that a worker has, the longest-running first."""
+        return [record for record in self.open.values() if record.running]
+
+    def _count(self, record: TrialRecord) -> None:
+        assert record.result is not None
+        self.outcomes[str(record.result.outcome)] += 1
+        self.ended += record.arm not in APART
+        if record.completed and record.full and self._gain(record) is not None:
+            best = self.best.get(record.arm)
+            if best is None or self._gain(record) > self._gain(best):  # type: ignore[operator]
+                self.best[record.arm] = record
+
+    def _gain(self, record: TrialRecord) -> tuple[float, ...] | None:
+        return record.gains(self.objectives[:1]) if self.objectives else None
