@@ -78,6 +78,9 @@ class Decisions(Mapping[str, Decision]):
     def __len__(self) -> int:
         return len(self._table)
 
+    def __hash__(self) -> int:
+        return hash(frozenset(self._table.items()))
+
     def __or__(self, other: Decisions) -> Decisions:
         """Both tables as one, each decision moved behind those its condition looks at."""
         if clash := sorted(set(self) & set(other)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any, final
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 GIVEN = ("epochs", "seed", "model")
+NONE = Decisions()
 
 
 @final
@@ -36,7 +37,7 @@ class Function(Task):
     """
 
     call: str | Callable[..., Any] = ""
-    decisions: Decisions = field(default_factory=Decisions)
+    decisions: Decisions = NONE  # a default on the class: without it the property of `Task` would stay abstract
     metric: str = "score"
     direction: str = "maximize"
     epochs: int = 1
