@@ -1,4 +1,4 @@
-"""Published networks as data: their cells, and their sizes. The blueprints are `published.NASNET_A_LARGE()` and so on.
+"""Published networks as data: their cells, and functions that give their blueprints.
 
 Sources: Zoph et al. 2018 (NASNet-A), Liu et al. 2018 (PNASNet-5), Liu et al. 2019 (DARTS_V2), Real et al. 2019
 (AmoebaNet-A, in the form that DARTS' code gives it); sizes and concatenations as in the code published with them.
@@ -148,15 +148,10 @@ def pnasnet_5_cifar(classes: int = 10, auxiliary: bool = False) -> Blueprint:
     return network_blueprint((3, 32, 32), classes, PNASNET_5, replaced(3, 48, 2, imagenet=False), options)
 
 
-def pnasnet_5_large(
-    classes: int = 1000, auxiliary: bool = False, size: int = 331, code: str = "tensorflow"
-) -> Blueprint:
-    """PNASNet-5 large (N=4, F=216): 86,057,668 parameters with 1,000 classes; `code="timm"`: as timm's port pools."""
-    options = {"stem": "imagenet", "stem_filters": 96, "drop_path": 0.6, "dropout": 0.5}
-    layout = replaced(4, 216, 2, imagenet=True)
-    return network_blueprint(
-        (3, size, size), classes, PNASNET_5, layout, {**options, "code": code, "auxiliary": auxiliary}
-    )
+def pnasnet_5_large(classes: int = 1000, auxiliary: bool = False, size: int = 331) -> Blueprint:
+    """PNASNet-5 large (N=4, F=216): 86,057,668 parameters with 1,000 classes."""
+    options = {"stem": "imagenet", "stem_filters": 96, "drop_path": 0.6, "dropout": 0.5, "auxiliary": auxiliary}
+    return network_blueprint((3, size, size), classes, PNASNET_5, replaced(4, 216, 2, imagenet=True), options)
 
 
 def darts_v2_cifar(classes: int = 10, auxiliary: bool = False) -> Blueprint:
