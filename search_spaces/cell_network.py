@@ -8,7 +8,6 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from search_spaces.operations import FactorizedReduction, Style, Zero, operation, pointwise
 
@@ -175,6 +174,7 @@ class CellNetwork(nn.Module):
             self.inputs.append((current, current if previous is None else previous))
             self.cells.append(cell)
             maps.append(cell.output)
+        self.activation = nn.Identity() if self.style.code == "darts" else nn.ReLU()
         self.dropout = nn.Dropout(options["dropout"])
         self.classifier = nn.Linear(maps[-1].channels, classes)
         self.auxiliary_map: int | None = options["auxiliary"]
@@ -193,7 +193,7 @@ class CellNetwork(nn.Module):
         self.auxiliary_logits = None
         if self.auxiliary is not None and self.auxiliary_map is not None and self.training:
             self.auxiliary_logits = self.auxiliary(maps[self.auxiliary_map])
-        last: Tensor = maps[-1] if self.style.code == "darts" else functional.relu(maps[-1])
+        last: Tensor = self.activation(maps[-1])
         return last
 
     def drop_rate(self, index: int) -> float:

@@ -87,10 +87,8 @@ class LayersSpace(Space):
             yield from self._different({**candidate, "depth": self.depths[place]}, int(candidate["depth"]) + 1)
 
     def canonical(self, candidate: Candidate) -> Hashable:
-        vertices = []
-        for layer in self.layers_of(candidate):
-            vertices.append(((layer["filters"], *layer["kernel"], *layer["stride"]), layer["inputs"]))
-        return canonical_order(vertices)
+        layers = self.layers_of(candidate)
+        return canonical_order([((y["filters"], *y["kernel"], *y["stride"]), y["inputs"]) for y in layers])
 
     def layers_of(self, candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The layers of `candidate`, as `LayerNetwork` takes them."""

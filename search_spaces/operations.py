@@ -96,13 +96,13 @@ class FactorizedReduction(nn.Module):
 
     def __init__(self, inputs: int, filters: int, style: Style, relu: bool = True) -> None:
         super().__init__()
-        self.relu = relu
+        self.activation = nn.ReLU() if relu else nn.Identity()
         self.straight = nn.Conv2d(inputs, filters // 2, 1, stride=2, bias=False)
         self.shifted = nn.Conv2d(inputs, filters // 2, 1, stride=2, bias=False)
         self.norm = style.norm(filters)
 
     def forward(self, image: Tensor) -> Tensor:
-        image = functional.relu(image) if self.relu else image
+        image = self.activation(image)
         shifted = functional.pad(image, (0, 1, 0, 1))[:, :, 1:, 1:]
         normed: Tensor = self.norm(torch.cat([self.straight(image), self.shifted(shifted)], dim=1))
         return normed

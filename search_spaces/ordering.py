@@ -53,7 +53,7 @@ class _Order:
                     order.put(twin, place)
                     rests.append(order.key())
                 return key + min(rests)
-            self.put(*twins.values(), place)
+            self.put(next(iter(twins.values())), place)
             place += 1
         return key
 
