@@ -17,7 +17,7 @@ from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Space, UnfitError
 from workers import memory
 from workers.artifacts import Artifacts
-from workers.errors import DamagedError, NotFoundError, UserError
+from workers.errors import DamagedError, DivergedError, NotFoundError, UserError
 from workers.objectives import Outcome
 from workers.pool import Progress
 from workers.seeds import derived
@@ -34,7 +34,7 @@ CHECKPOINT = "checkpoint.safetensors"
 EXAMPLES = "examples.safetensors"
 TRACEBACK = "traceback.txt"
 _NOTHING = contextlib.nullcontext()
-EXPECTED = (UserError, DecisionError, UnfitError, ArithmeticError)  # whose message says all that a person needs
+EXPECTED = (UserError, DecisionError, UnfitError, DivergedError)  # whose message says all that a person needs
 
 
 class InfeasibleError(Exception):
@@ -73,6 +73,8 @@ class Child:
         if model is not None and "latency" in self.setup.measure:
             lock = self._measure(model)
         last = self._epochs(model, state, report, lock)
+        if "seconds" in self.setup.measure:
+            self.known["seconds"] = self.device_seconds
         self.metrics = {**self.known, **last.metrics}
         self._within_ceilings(self.metrics)
         self._keep(last)
@@ -83,7 +85,8 @@ class Child:
         if not isinstance(failure, OverTimeError):
             self.metrics = self.known  # a strategy is to hear the worst value seen, not the last before it went wrong
         if self.outcome is Outcome.FAILED and not isinstance(failure, (*EXPECTED, OverTimeError)):
-            self._put(TRACEBACK, "".join(traceback.format_exception(failure)).encode())
+            with contextlib.suppress(UserError):  # what went wrong matters more than a full disk
+                self._put(TRACEBACK, "".join(traceback.format_exception(failure)).encode())
         failure.__traceback__ = None  # its frames hold the network
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
@@ -121,7 +124,7 @@ class Child:
             self.epochs = done - first if first < trial.epochs else 0
             for name, value in epoch.metrics.items():
                 if not math.isfinite(value):
-                    raise ArithmeticError(f"the metric {name} is {value} after {done} epochs")
+                    raise DivergedError(f"the metric {name} is {value} after {done} epochs")
             report(Progress(trial.id, number, done, epoch.metrics))
             if self.setup.time_limit is not None and done != trial.epochs:
                 self._in_time(time.perf_counter() - begun, epoch)

@@ -11,5 +11,9 @@ class NotFoundError(UserError):
     """What was asked for by name does not exist."""
 
 
+class DivergedError(ArithmeticError):
+    """A loss or another metric is no longer a finite number."""
+
+
 class DamagedError(UserError):
     """Bytes are not what was once written."""

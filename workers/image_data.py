@@ -9,14 +9,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
-from workers.datasets import Images, Source, digest
 from workers.errors import UserError
+from workers.image_source import Images, Source, digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +66,7 @@ class ImageData:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    kept: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)  # tensors for later trials
 
     def part(self, split: str) -> Part:
         return {"train": self.train, "validation": self.validation, "test": self.test}[split]

@@ -30,7 +30,7 @@ RULES: Mapping[str, Decision] = {
     "label_smoothing": Range(0.0, 0.99),
     "gradient_clipping": Range(0.0, 1e9),
     "auxiliary": Range(0.0, 10.0),
-    "batch_size": Range(1, 1 << 20, integer=True),
+    "batch_size": Range(2, 1 << 20, integer=True),
     "activation": Choice(ACTIVATIONS),
     "initialiser": Choice(INITIALISERS),
     "flip": _SWITCH,

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from workers.augmentation import cutout, flip_and_crop
-from workers.datasets import Habits
+from workers.errors import DivergedError
 from workers.image_data import ImageData, Part
+from workers.image_source import Habits
 from workers.latency import device_of
 from workers.optimization import add_l1, initialise, optimizer, optimizer_tensors, rate_factor, restore_optimizer
 from workers.recipe import Recipe
@@ -25,10 +26,6 @@ from workers.trial import Trial
 
 EVALUATED_AT_ONCE = 500
 EXAMPLES = 8
-
-
-class DivergedError(ArithmeticError):
-    """The loss is no longer a finite number."""
 
 
 @final
@@ -88,6 +85,14 @@ class Examples:
         return images.contiguous(memory_format=self.device.format)
 
 
+def examples_of(data: ImageData, split: str, device: Device) -> Examples:
+    """One part of `data` on `device`; brought there once per process, for all children."""
+    if (split, device) not in data.kept:
+        data.kept[split, device] = Examples(data.part(split), data, device)
+    kept: Examples = data.kept[split, device]
+    return kept
+
+
 @final
 class Training:
     """A network that is being trained, from scratch or from a state, exactly as if it had never been interrupted."""
@@ -102,11 +107,11 @@ class Training:
         """Train up to epoch `trial.epochs`, yielding after each; only evaluate where nothing is left to train."""
         trial, first = self.trial, 0 if state is None else state.epoch
         chosen = self._begin(model, state)
-        examples = Examples(data.train, data, self.device) if first < trial.epochs else None
-        judged = Examples(data.part(trial.split), data, self.device)
-        if examples is None:
+        judged = examples_of(data, trial.split, self.device)
+        if first >= trial.epochs:
             yield self._scored({}, model, judged)
             return
+        examples = examples_of(data, "train", self.device)
         for epoch in range(first, trial.epochs):
             metrics = {"train_loss": self._train(model, chosen, examples, epoch)}
             last = epoch + 1 == trial.epochs

@@ -79,7 +79,7 @@ class Function(Task):
     def train(self, model: nn.Module | None, trial: Trial, state: State | None) -> Iterator[Epoch]:
         """The metrics that the function returns, or yields one after the other; `state` is never there."""
         values = {"epochs": trial.epochs, "seed": trial.seed, "model": model}
-        answer = self.function(dict(trial.candidate), **{name: values[name] for name in self.further})
+        answer = self.function(dict(trial.candidate.json()), **{name: values[name] for name in self.further})
         if isinstance(answer, Iterator):
             for metrics in answer:
                 yield Epoch(self._metrics(metrics))

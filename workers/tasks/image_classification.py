@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any, final
 
 from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Signature
-from workers.datasets import Source, source_of
+from workers.datasets import source_of
 from workers.errors import UserError
 from workers.image_data import Division, ImageData, cache_folder, load
+from workers.image_source import Source
 from workers.objectives import Direction, Objective
 from workers.recipe import Recipe
 from workers.task import Epoch, State, Task
@@ -68,6 +70,8 @@ class ImageClassification(Recipe, Task):
             raise UserError(
                 f"epochs is {self.epochs} and image_size {self.image_size}, but at least 1 and 4 are needed"
             )
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise UserError(f"device is {self.device!r}, but must be auto, cpu, cuda or cuda:N")
         self.source  # noqa: B018 - so that a wrong name is refused at once
 
     @property
