@@ -30,7 +30,8 @@ from nas.template import TEMPLATE
 from workers.plugins import Spec
 from workers.trial import Json
 
-BASELINE = 0.2
+BASELINE = 0.2  # of the trials
+CHANGEABLE = ("budget", "pool", "final")
 
 
 @final
@@ -85,25 +86,12 @@ class Job(Part):
 
     def changed(self, overrides: Mapping[str, Json]) -> Job:
         """This job with some keys of `budget`, `pool` and `final` changed: all that a search may change under way."""
+        fixed = [key for key in overrides if key not in CHANGEABLE]
+        rule = f"cannot change once a search exists, only {', '.join(CHANGEABLE)} can: write a new job for it"
+        refuse(Document(overrides, "the change"), [Mistake((key,), f"{key} {rule}") for key in fixed])
         record = self.json()
-        mistakes = []
         for key, value in overrides.items():
-            if key not in ("budget", "pool", "final"):
-                mistakes.append(
-                    Mistake(
-                        (key,),
-                        f"{key} cannot change once a search exists, only budget, pool and final "
-                        "can: write a new job for it",
-                    )
-                )
-            elif isinstance(value, Mapping) and isinstance(record[key], Mapping):
-                same = "name" not in value or value["name"] == record[key].get("name")
-                record[key] = Spending.merged(record[key] if same else {}, value)
-            elif isinstance(value, Mapping) and "name" not in value:
-                record[key] = {"name": record[key], **value}
-            else:
-                record[key] = value
-        refuse(Document(overrides, "the change"), mistakes)
+            record[key] = _merged(record[key], value)
         return Job.parse(record)
 
     @property
@@ -126,6 +114,16 @@ class Job(Part):
 def template() -> str:
     """A commented job file, to begin with."""
     return TEMPLATE
+
+
+def _merged(before: Json, changes: Json) -> Json:
+    """One key of a job with changes; options of another plugin are not kept."""
+    if not isinstance(changes, Mapping):
+        return changes
+    before = {"name": before} if isinstance(before, str) else before
+    if "name" in changes and changes["name"] != before.get("name"):
+        return changes
+    return Spending.merged(before, changes)
 
 
 def _plain_name(name: str) -> bool:

@@ -69,6 +69,7 @@ class Strategy(ABC):
     """
 
     objectives_at_most: int | None = 1  # None: any number
+    foreign = False  # whether it also learns from trials that it did not propose (a user's, say)
 
     def __init__(self, setting: Setting) -> None:
         limit = self.objectives_at_most

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
 
 from nas.strategy import Draw, Strategy
 from workers.trial import Json, Result, Trial
@@ -15,12 +14,11 @@ ATTEMPTS = 1_000  # proposals in a row; a space of 36 with one candidate left is
 class Wrapper(Strategy):
     """Passes everything on to `inner`; a subclass changes what its rule is about.
 
-    Trials of another arm (`note["arm"]`) reach the innermost strategy only where that is `foreign`: one that can
-    learn from trials it did not propose.
+    Trials of another arm (`note["arm"]`) reach the innermost strategy only where that is `foreign`.
     """
 
     objectives_at_most = None
-    foreign: ClassVar[bool] = True
+    foreign = True
 
     def __init__(self, inner: Strategy) -> None:
         super().__init__(inner.setting)
@@ -33,14 +31,16 @@ class Wrapper(Strategy):
 
     @property
     def reason(self) -> str:
-        """Why the search is at its end, in words; empty where that is nothing special."""
-        return self.inner.reason if isinstance(self.inner, Wrapper) else ""
+        """Why the search is at its end, in words; empty while it is not."""
+        if isinstance(self.inner, Wrapper):
+            return self.inner.reason
+        return f"{type(self.inner).__name__} has nothing more to try" if self.inner.exhausted else ""
 
     def propose(self, draw: Draw) -> Trial | None:
         return self.inner.propose(draw)
 
     def asked(self, trial: Trial) -> None:
-        if "arm" in trial.note and not getattr(self.inner, "foreign", False):
+        if "arm" in trial.note and not self.inner.foreign:
             self._unheard.add(trial.id)
         else:
             self.inner.hear(trial)
