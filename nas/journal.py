@@ -126,9 +126,16 @@ class Journal:
             self._flush_at = time.monotonic() + PATIENCE
 
     def release(self, state: str, reason: str = "") -> None:
-        """Write what is left, and let the search go: interrupted, stopped, finished or failed."""
+        """Write what is left, and let the search go: interrupted, stopped, finished or failed.
+
+        A stop that nobody has noticed yet has got what it wanted; other requests wait for the next driver.
+        """
         self._urgent = True
         try:
+            self._read_requests()
+            for request in list(self.history.pending.values()):
+                if request.body["kind"] == "stop":
+                    self.write("applied", None, {"request": request.sequence})
             self.commit()
             self.log.release(self.search, self.epoch, state, reason)
         finally:
@@ -216,14 +223,17 @@ class Journal:
 
     def _look(self, strategy: Strategy) -> None:
         """See, twice a second, whether another process asks for something."""
-        if (now := time.monotonic()) < self._look_at:
-            return
-        last = self._last  # a request that comes behind this is seen now or at the next look
+        if (now := time.monotonic()) >= self._look_at:
+            self._look_at = now + POLL
+            self._read_requests()
+            self._apply_requests(strategy)
+
+    def _read_requests(self) -> None:
+        last = self._last  # what comes behind this is seen now or the next time
         for entry in self.log.entries(self.search, after=self._seen, kinds=("request",)):
             self.history.feed(entry)
             last = max(last, entry.sequence)
-        self._seen, self._look_at = last, now + POLL
-        self._apply_requests(strategy)
+        self._seen = last
 
     def _apply_requests(self, strategy: Strategy) -> None:
         for request in list(self.history.pending.values()):

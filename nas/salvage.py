@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from nas.log import DamagedError, write_json
-from nas.logs.database import HEADER, ROWS, Database, Row, checksum
+from nas.logs.database import HEADER, ROWS, Database, Row, checksum, header_checksum
 from workers.errors import UserError
 
 PARTS = ("", "-wal", "-shm")  # a database of SQLite in WAL mode
 FAR = 1 << 40
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter where SQLite quotes spoiled bytes
+PAGE = 4096  # bytes; SQLite's default, which the schema keeps
 
 
 @final
@@ -38,22 +42,28 @@ def salvage(damaged: Path, target: Path) -> Salvaged:
 
     DamagedError where not even the search's header can be read.
     """
-    source = sqlite3.connect(f"file:{damaged}?mode=rw", uri=True, isolation_level=None)
+    _remove(target)
+    database = Database(target, create=True)
+    database.migrate()
+    copy = target.with_name(f"copy-{target.name}")
     try:
-        header = source.execute(HEADER).fetchone()
-        if header is None:
-            raise sqlite3.DatabaseError("no header")
-        rows = list(readable(source))
-    except sqlite3.DatabaseError as error:
+        for part in PARTS[:2]:
+            if (piece := damaged.with_name(damaged.name + part)).exists():
+                shutil.copyfile(piece, copy.with_name(copy.name + part))
+        header, rows = _rescue(copy, database)
+    except UNREADABLE as error:
+        database.close()
+        _remove(target)
         raise DamagedError(
             f"{damaged} is damaged beyond what can be salvaged ({error}): restore it from a copy, or start the search "
             "anew under another name"
         ) from error
+    except OSError as error:
+        raise UserError(
+            f"{damaged} cannot be copied beside itself ({error.strerror}): make room there first"
+        ) from error
     finally:
-        source.close()
-    _unlink(target)
-    database = Database(target, create=True)
-    database.migrate()
+        _remove(copy)
     lost = tuple(_gaps([row[0] for row in rows]))
     saved = Salvaged(target, len(rows), lost)
     with database.transaction() as connection:
@@ -84,6 +94,38 @@ def repair(damaged: Path) -> Salvaged:
     return saved
 
 
+def _rescue(copy: Path, fresh: Database) -> tuple[tuple[Any, ...], list[Row]]:
+    """The header and the rows of a copy that may be changed: first as it is, then with the first page of a new one."""
+    _count_pages(copy)
+    try:
+        return _read(copy)
+    except UNREADABLE:
+        fresh.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with copy.open("r+b") as file:  # a schema that is created alike begins at the same pages
+            file.write(fresh.path.read_bytes()[:PAGE])
+        _count_pages(copy)
+        return _read(copy)
+
+
+def _read(copy: Path) -> tuple[tuple[Any, ...], list[Row]]:
+    source = sqlite3.connect(copy, isolation_level=None)
+    try:
+        header = source.execute(HEADER).fetchone()
+        if header is None or header_checksum(header[0], header[2], header[3]) != header[-1]:
+            raise sqlite3.DatabaseError("the job in it is lost")
+        return header, list(readable(source))
+    finally:
+        source.close()
+
+
+def _count_pages(copy: Path) -> None:
+    """Write the number of pages that are there into the file's header: SQLite opens no file that is too short."""
+    with copy.open("r+b") as file:
+        pages = file.seek(0, os.SEEK_END) // PAGE
+        file.seek(28)
+        file.write(pages.to_bytes(4, "big"))
+
+
 def readable(source: sqlite3.Connection) -> Iterator[Row]:
     """Every row that is as it was written, in order, stepping over what cannot be read."""
     after = 0
@@ -94,7 +136,7 @@ def readable(source: sqlite3.Connection) -> Iterator[Row]:
                 if _sound(row):
                     yield row
             return
-        except sqlite3.DatabaseError:
+        except UNREADABLE:
             following = _beyond(source, after)
             if following is None:
                 return
@@ -121,7 +163,7 @@ def _beyond(source: sqlite3.Connection, after: int) -> int | None:
 def _reads(source: sqlite3.Connection, after: int) -> bool:
     try:
         source.execute(f"{ROWS} ORDER BY sequence LIMIT 1", (after,)).fetchone()
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return False
     return True
 
@@ -141,6 +183,6 @@ def _gaps(sequences: list[int]) -> Iterator[range]:
         before = sequence
 
 
-def _unlink(path: Path) -> None:
+def _remove(path: Path) -> None:
     for part in PARTS:
         path.with_name(path.name + part).unlink(missing_ok=True)

@@ -22,12 +22,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE search (name TEXT NOT NULL, created REAL NOT NULL, job TEXT NOT NULL, versions TEXT NOT NULL,"
         " state TEXT NOT NULL, reason TEXT NOT NULL, epoch INTEGER NOT NULL, host TEXT, pid INTEGER, mark TEXT,"
-        " heartbeat REAL NOT NULL)",
+        " heartbeat REAL NOT NULL, checksum INTEGER NOT NULL)",
         "CREATE TABLE entry (sequence INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, trial INTEGER,"
         " body TEXT NOT NULL, checksum INTEGER NOT NULL)",
     ),
 )
-HEADER = "SELECT name, created, job, versions, state, reason, epoch, host, pid, mark, heartbeat FROM search"
+HEADER = "SELECT name, created, job, versions, state, reason, epoch, host, pid, mark, heartbeat, checksum FROM search"
 ROWS = "SELECT sequence, time, kind, trial, body, checksum FROM entry WHERE sequence > ?"
 RESERVE_BYTES = 1 << 20
 PATIENCE = 30.0  # seconds to wait for another process's transaction
@@ -76,12 +76,11 @@ class Database:
             row = self.connection.execute(HEADER).fetchone() if self.schema else None
         if row is None:
             return None
-        name, created, job, versions, state, reason, epoch, host, pid, mark, heartbeat = row
+        name, created, job, versions, state, reason, epoch, host, pid, mark, heartbeat, check = row
+        if header_checksum(name, job, versions) != check:
+            raise DamagedError(f"{self.path} is damaged: the job in it is not as it was written")
         driver = None if host is None else Process(host, pid, mark)
-        try:
-            job, versions = read_json(job), read_json(versions)
-        except ValueError as error:
-            raise DamagedError(f"{self.path} is damaged: the job in it cannot be read ({error})") from error
+        job, versions = read_json(job), read_json(versions)
         return Header(name, created, job, versions, self.schema, state, reason, epoch, driver, heartbeat)
 
     def durability(self, full: bool) -> None:
@@ -111,15 +110,20 @@ class Database:
             raise
         except sqlite3.Error as error:
             raise _explanation(error, self.path) from error
+        except UnicodeDecodeError as error:  # in a message of SQLite that quotes spoiled bytes
+            raise DamagedError(f"{self.path} is damaged: `nas resume` salvages what can be read") from error
 
     def findings(self) -> list[str]:
         """What is wrong with the file, page by page and row by row; empty for a sound one."""
         try:
-            found = [str(row[0]) for row in self.connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
-            wrong = (row[0] for row in self.connection.execute(ROWS, (0,)) if row[5] != checksum(*row[2:5]))
-            return found + [f"entry {sequence} is not as it was written" for sequence in wrong]
-        except sqlite3.DatabaseError as error:
+            with self.explained():
+                found = [str(row[0]) for row in self.connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
+                wrong = (row[0] for row in self.connection.execute(ROWS, (0,)) if row[5] != checksum(*row[2:5]))
+                found += [f"entry {sequence} is not as it was written" for sequence in wrong]
+            self.header()
+        except DamagedError as error:
             return [str(error)]
+        return found
 
     def reserve(self) -> None:
         """Keep some disk back."""
@@ -146,6 +150,11 @@ class Database:
 def checksum(kind: str, trial: int | None, body: str) -> int:
     """What the disk must give back: of a row's content, beside SQLite's own checks of its pages."""
     return crc32(f"{kind} {trial} {body}".encode())
+
+
+def header_checksum(name: str, job: str, versions: str) -> int:
+    """The same, of what never changes in a search's header."""
+    return crc32(f"{name} {job} {versions}".encode())
 
 
 def entry(row: Row, path: Path) -> Entry:
@@ -192,11 +201,9 @@ def _connect(path: Path, create: bool) -> sqlite3.Connection:
 
 def _open(path: Path, how: str) -> sqlite3.Connection:
     name = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    connection = sqlite3.connect(
+    return sqlite3.connect(
         f"file:{name}?{how}", uri=True, isolation_level=None, timeout=PATIENCE, check_same_thread=False
     )
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
 
 
 def _explanation(error: sqlite3.Error, path: Path) -> UserError:

@@ -6,6 +6,7 @@ import difflib
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection
 from threading import RLock
@@ -13,7 +14,7 @@ from typing import final
 
 from nas.history import Entry
 from nas.log import DamagedError, Header, Log, Superseded, durable, refuse, request_body, write_json
-from nas.logs.database import ROWS, Database, FullError, checksum, entry
+from nas.logs.database import ROWS, Database, FullError, checksum, entry, header_checksum
 from nas.process import Process
 from nas.salvage import repair, salvage
 from nas.versions import versions as versions_here
@@ -44,14 +45,15 @@ class SqliteLog(Log):
             raise UserError(f"{search!r} is no name for a search: letters, digits, '-', '_' and '.', a letter first")
         database = self._database(search, create=True)
         database.migrate()
+        texts = (write_json(job), write_json(dict(versions)))
         with database.transaction() as connection:
             if connection.execute("SELECT 1 FROM search").fetchone():
                 raise UserError(
                     f"there is a search {search} already: choose another name, or go on with it (`nas resume {search}`)"
                 )
             connection.execute(
-                "INSERT INTO search VALUES (?, ?, ?, ?, 'created', '', 0, NULL, NULL, NULL, 0)",
-                (search, time.time(), write_json(job), write_json(dict(versions))),
+                "INSERT INTO search VALUES (?, ?, ?, ?, 'created', '', 0, NULL, NULL, NULL, 0, ?)",
+                (search, time.time(), *texts, header_checksum(search, *texts)),
             )
 
     def searches(self) -> list[Header]:
@@ -179,6 +181,12 @@ class SqliteLog(Log):
             return database
         with self._lock:
             if search in self._open:
+                if force:
+                    with (
+                        suppress(UserError),
+                        self._open[search].transaction() as connection,
+                    ):  # a driver may still write
+                        connection.execute("UPDATE search SET epoch = epoch + 1")
                 self._open.pop(search).close()
         if force:
             repair(path)

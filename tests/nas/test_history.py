@@ -1,0 +1,164 @@
+"""What a history says of a search: counts, standings and times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.history import Entry, History, TrialRecord
+from search_spaces.decisions import Candidate
+from workers.objectives import Direction, Objective, Outcome
+from workers.trial import Json, Result, Trial
+
+Metrics = Mapping[str, float]
+ACCURACY = Objective("accuracy", Direction.MAXIMIZE)
+PARAMETERS = Objective("parameters", Direction.MINIMIZE)
+
+
+def entry(time: float, kind: str, trial: int | None = None, **body: Json) -> Entry:
+    return Entry(0, time, kind, trial, body)
+
+
+def ask(history: History, trial: int, note: dict[str, Json] | None = None, epochs: int = 1, horizon: int = 1) -> None:
+    record = Trial(trial, Candidate({"x": trial}), epochs=epochs, horizon=horizon, note=note or {}).json()
+    history.feed(entry(history.last_at or 0.0, "ask", trial, **record))
+
+
+Span = tuple[float, float]
+
+
+def run(history: History, trial: int, span: Span, metrics: Metrics | None = None, outcome: str = "completed") -> None:
+    attempt = history.trials[trial].attempts + 1
+    history.feed(entry(span[0], "attempt", trial, number=attempt))
+    result = Result(trial, attempt, Outcome(outcome), metrics or {}, seconds=span[1] - span[0], device_seconds=1.0)
+    history.feed(entry(span[1], "tell", trial, **result.json()))
+
+
+def finished(*metrics: Metrics) -> History:
+    """A history of trials that completed with `metrics`, one after the other, a second each."""
+    history = History()
+    history.feed(entry(0.0, "driver", epoch=1))
+    for trial, one in enumerate(metrics):
+        ask(history, trial)
+        run(history, trial, (float(trial), trial + 1.0), one)
+    return history
+
+
+def ids(records: Iterable[TrialRecord]) -> list[int]:
+    return [record.trial.id for record in records]
+
+
+def test_the_best_are_full_size_trials_of_the_search_and_ties_go_to_the_earlier() -> None:
+    history = finished({"accuracy": 0.5}, {"accuracy": 0.9}, {"accuracy": 0.9}, {"accuracy": math.nan}, {})
+    notes: list[tuple[int, dict[str, Json]]] = [(1, {}), (4, {"partial": True}), (4, {"arm": "final"})]
+    for trial, (epochs, note) in enumerate(notes, start=5):
+        ask(history, trial, note, epochs, 4)
+        run(history, trial, (9.0, 10.0), {"accuracy": 1.0})
+    ask(history, 8)
+    run(history, 8, (10.0, 11.0), {"accuracy": 1.0}, "failed")
+    assert ids(history.best(ACCURACY, 9)) == [1, 2, 0]
+    assert ids(history.best(ACCURACY)) == [1]
+    assert ids(history.searched()) == [0, 1, 2, 3, 4, 5, 6, 8]
+
+
+def test_smaller_is_better_where_the_objective_says_so() -> None:
+    history = finished({"parameters": 5.0}, {"parameters": 3.0}, {"parameters": 4.0})
+    assert ids(history.best(PARAMETERS, 2)) == [1, 2]
+    assert list(history.improvements(PARAMETERS)) == [(1, 1.0, 5.0), (2, 2.0, 3.0)]
+
+
+def test_the_front_is_what_nothing_else_beats() -> None:
+    points = [(0.5, 10.0), (0.6, 10.0), (0.9, 50.0), (0.6, 9.0), (0.6, 9.0), (0.2, 1.0), (0.9, 60.0)]
+    history = finished(*({"accuracy": a, "parameters": p} for a, p in points))
+    assert ids(history.front([ACCURACY, PARAMETERS])) == [2, 3, 5]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=25))
+def test_the_front_agrees_with_its_definition(points: list[tuple[int, int, int]]) -> None:
+    objectives = [ACCURACY, PARAMETERS, Objective("latency", Direction.MINIMIZE)]
+    history = finished(*({"accuracy": float(a), "parameters": float(p), "latency": float(t)} for a, p, t in points))
+    gains = [(a, -p, -t) for a, p, t in points]
+
+    def beaten(one: int) -> bool:
+        def better(other: int) -> bool:
+            at_least = all(a >= b for a, b in zip(gains[other], gains[one], strict=True))
+            return at_least and (gains[other] != gains[one] or other < one)
+
+        return any(better(other) for other in range(len(gains)) if other != one)
+
+    assert set(ids(history.front(objectives))) == {i for i in range(len(gains)) if not beaten(i)}
+
+
+def test_best_so_far_counts_all_that_ended_in_the_arm() -> None:
+    history = History()
+    history.feed(entry(0.0, "driver", epoch=1))
+    numbers = count(1)
+    for arm, outcome, accuracy in [
+        (None, "completed", 0.3),
+        ("baseline", "completed", 0.8),
+        (None, "failed", 0.0),
+        (None, "completed", 0.2),
+        (None, "completed", 0.4),
+    ]:
+        trial = next(numbers)
+        ask(history, trial, {"arm": arm} if arm else {})
+        run(history, trial, (trial - 1.0, float(trial)), {"accuracy": accuracy}, outcome)
+    assert list(history.improvements(ACCURACY, "strategy")) == [(1, 1.0, 0.3), (4, 5.0, 0.4)]
+    assert list(history.improvements(ACCURACY, "baseline")) == [(1, 2.0, 0.8)]
+    assert {arm: ids(records) for arm, records in history.arms().items()} == {
+        "strategy": [1, 3, 4, 5],
+        "baseline": [2],
+    }
+    assert history.outcomes == {Outcome.COMPLETED: 4, Outcome.FAILED: 1}
+
+
+def test_every_attempt_counts_towards_seconds_and_workers() -> None:
+    history = History()
+    history.feed(entry(0.0, "driver", epoch=1))
+    for trial in range(3):
+        ask(history, trial)
+    run(history, 0, (1.0, 4.0), outcome="lost")
+    run(history, 1, (2.0, 6.0))
+    run(history, 0, (5.0, 8.0))
+    history.feed(entry(8.0, "attempt", 2, number=1))
+    record = history.trials[0]
+    assert (record.seconds, record.device_seconds, record.losses, record.attempts) == (6.0, 2.0, 1, 2)
+    assert history.occupancy() == [(1.0, 1), (2.0, 2), (4.0, 1), (5.0, 2), (6.0, 1), (8.0, 1)]
+    assert list(history.running) == history.waiting() == [2]
+
+
+def test_what_ran_under_a_driver_that_died_ran_until_it_was_last_heard() -> None:
+    history = History()
+    ask(history, 0)
+    history.feed(entry(1.0, "attempt", 0, number=1))
+    history.feed(entry(3.0, "slots", total=4))
+    history.feed(entry(90.0, "driver", epoch=2))
+    assert history.occupancy() == [(1.0, 1), (3.0, 0)]
+    assert not history.trials[0].running
+    assert (history.state, len(history.drivers)) == ("running", 1)
+
+
+def test_state_and_artifacts_are_as_last_said() -> None:
+    history = finished({})
+    history.feed(entry(1.0, "artifact", 0, attempt=1, name="checkpoint.safetensors", bytes=9, digest="ab"))
+    history.feed(entry(1.0, "artifact", 0, attempt=1, name="checkpoint.safetensors", deleted=True))
+    history.feed(entry(2.0, "state", state="stopped", reason="by a person"))
+    assert history.artifacts[0, 1, "checkpoint.safetensors"] == {
+        "attempt": 1,
+        "name": "checkpoint.safetensors",
+        "deleted": True,
+    }
+    assert (history.state, history.reason, history.last_at) == ("stopped", "by a person", 2.0)
+
+
+@pytest.mark.parametrize("kind", ["attempt", "tell", "progress", "artifact", "future"])
+def test_entries_of_a_trial_that_was_lost_with_a_damaged_file_are_skipped(kind: str) -> None:
+    history = finished({"accuracy": 0.5})
+    result = Result(7, 1, Outcome.COMPLETED).json()
+    history.feed(entry(3.0, kind, 7, **{**result, "number": 1, "epoch": 1, "name": "x"}))
+    assert list(history.trials) == [0]
