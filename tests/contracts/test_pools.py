@@ -120,9 +120,9 @@ def attempt(number: int, wish: str = "train", epochs: int = 1, **further: str) -
     return Attempt(Trial(number, Candidate({"wish": wish, **further}), epochs=epochs, horizon=epochs))
 
 
-def place(pool: Pool) -> None:
-    """Wait until there is a free slot."""
-    while not pool.free:
+def place(pool: Pool, trying: Callable[[], bool] = lambda: False) -> None:
+    """Wait until there is a free slot, or for as long as `trying`."""
+    while not pool.free or trying():
         pool.wait(0.5)
 
 
@@ -296,8 +296,7 @@ def test_workers_are_kept_between_trials_and_import_no_torch_of_their_own(name: 
 def test_a_worker_that_cannot_start_says_why(name: str, start: Open) -> None:
     pool = start(name, task="broken_children:Child")
     with pytest.raises(UserError, match="the data set is not there"):
-        for _ in range(100):
-            pool.wait(0.5)
+        place(pool, trying=lambda: True)
 
 
 @pytest.mark.parametrize("name", POOLS)

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, final
 
@@ -26,14 +27,20 @@ from workers.workshop import Setup
 class Local(Pool):
     """Worker processes that speak JSON lines over pipes; a process that dies is replaced, and dies with its driver.
 
-    `slots` is how many run at once (`auto`: as the cores, and the devices where `gpus` is set, allow). `gpus` is how
-    many of the visible devices an attempt gets; below 1, attempts share one. An attempt that exceeds the setup's time
-    limit by `grace` seconds is killed with its worker.
+    `slots` is how many run at once (`auto`: as the cores, and the devices where `gpus` is set, allow). An attempt uses
+    `cpus` cores (the setup's threads unless given) and `gpus` of the visible devices; below 1, attempts share one. An
+    attempt that exceeds the setup's time limit by `grace` seconds is killed with its worker.
     """
 
     def __init__(
-        self, setup: Setup, slots: int | Literal["auto"] = "auto", gpus: float = 0, grace: float = 5.0
+        self,
+        setup: Setup,
+        slots: int | Literal["auto"] = "auto",
+        cpus: int | None = None,
+        gpus: float = 0,
+        grace: float = 5.0,
     ) -> None:
+        setup = setup if cpus is None else replace(setup, threads=max(1, cpus))
         self._limit = setup.time_limit
         self._kill_after = None if setup.time_limit is None else setup.time_limit + grace
         self._selector = selectors.DefaultSelector()

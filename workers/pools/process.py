@@ -26,14 +26,16 @@ COMPACT = (",", ":")
 
 
 def open_workshop(setup: Setup) -> Workshop:
-    """The workshop of this process, among the user's own modules and with its share of the cores."""
+    """The workshop of this process, its data loaded, among the user's own modules and with its share of the cores."""
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM"):
         os.environ[f"{library}_NUM_THREADS"] = str(setup.threads)  # read when torch and numpy are first imported
     if setup.folder and Path(setup.folder).is_dir():
         os.chdir(setup.folder)
         if setup.folder not in sys.path:
             sys.path.insert(0, setup.folder)
-    return Workshop(setup)
+    workshop = Workshop(setup)
+    workshop.prepare()  # missing data is no fault of the first child, nor is the time that loading takes
+    return workshop
 
 
 def answer(workshop: Workshop, attempt: Attempt, report: Report) -> str:

@@ -6,7 +6,8 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any, Literal, final
 
@@ -22,7 +23,6 @@ from workers.trial import Attempt, Json, Result
 from workers.workshop import Setup
 
 SURVEY = 2.0  # seconds between two looks at what the cluster consists of
-BRISK = 0.05  # seconds; trials shorter than this are queued ahead, so that no actor idles between two of them
 OBJECT_STORE = 80_000_000  # bytes; what passes through it here is JSON
 
 
@@ -33,9 +33,9 @@ class Ray(Pool):
     `slots` is how many run at once, pending until the cluster has room; `auto` follows the cluster as nodes come and
     go. An attempt gets `cpus` (the setup's threads unless given) and `gpus`, which may be a fraction or several.
     `address` is the cluster's; without it, the environment variable RAY_ADDRESS, or else a cluster of this machine that
-    ends with the pool. `depth` is how many attempts an actor holds: `auto` means the running one, and a second where
-    there are several slots and trials take milliseconds. An attempt that exceeds the setup's time limit by
-    `grace` seconds is killed with its actor.
+    ends with the pool. `depth` is how many attempts an actor holds: with more than the running one it does not idle
+    between trials of milliseconds, but strategies decide earlier, and a crash repeats up to `depth` starts per slot. An
+    attempt that exceeds the setup's time limit by `grace` seconds is killed with its actor.
     """
 
     def __init__(
@@ -45,20 +45,21 @@ class Ray(Pool):
         cpus: float | None = None,
         gpus: float = 0,
         address: str | None = None,
-        depth: int | Literal["auto"] = "auto",
+        depth: int = 1,
         grace: float = 5.0,
     ) -> None:
         if slots != "auto" and slots < 1:
             raise UserError(f"slots is {slots}, but must be auto or at least 1")
+        if depth < 1:
+            raise UserError(f"depth is {depth}, but must be at least 1: an actor holds the attempt that it runs")
+        setup = setup if cpus is None else replace(setup, threads=max(1, int(cpus)))
         self._setup = setup
         self._grace = grace
         self._share = {"CPU": float(setup.threads if cpus is None else cpus), "GPU": float(gpus)}
         self._fixed = None if slots == "auto" else slots
         self._owner = _connect(address, self._share, self._fixed)
         self._record = json.dumps(setup.json())
-        self._adaptive = depth == "auto"
-        self._depth = 1 if depth == "auto" else depth
-        self._pace = 1.0  # seconds a trial takes: rises at once, sinks by a tenth per trial
+        self._depth = depth
         self._slots: list[_Slot] = []
         self._places: deque[_Slot] = deque()  # each slot as often as it takes another attempt
         self._awaited: dict[Any, _Slot] = {}  # a reference of Ray, and whose answer it is
@@ -115,9 +116,9 @@ class Ray(Pool):
         if not awaited:
             time.sleep(timeout)
             return []
-        arrived, _ = ray.wait(awaited, timeout=timeout)
-        if arrived and len(awaited) > 1:
-            arrived, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0)
+        arrived, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0)
+        if not arrived and timeout > 0:
+            arrived, _ = ray.wait(awaited, timeout=timeout)
         try:
             return list(zip(arrived, ray.get(arrived), strict=True))
         except RayError:
@@ -151,16 +152,9 @@ class Ray(Pool):
         del slot.queue[reference]
         if slot.head is not None:
             slot.head.since = now
-        result = Result.from_json(record)
-        self._events.append(result)
+        self._events.append(Result.from_json(record))
         self._busy -= 1
         self._places.append(slot)
-        if self._adaptive:
-            self._pace = max(result.seconds, 0.9 * self._pace + 0.1 * result.seconds)
-            depth = 2 if self._pace < BRISK and len(self._slots) > 1 else 1
-            if depth != self._depth:
-                self._depth = depth
-                self._recount(announce=False)
 
     def _report(self, slot: _Slot, curve: Sequence[Json], now: float) -> None:
         """Pass on the epochs that the running attempt of `slot` told of."""
@@ -206,11 +200,9 @@ class Ray(Pool):
             self._hire()
 
     def _hire(self) -> None:
-        options = {"num_cpus": self._share["CPU"], "num_gpus": self._share["GPU"], "enable_task_events": False}
-        actor = ray.remote(concurrency_groups={PROGRESS: 1})(Actor).options(**options).remote(self._record)
-        slot = _Slot(actor)
+        slot = _Slot(hire(self._record, self._share))
         self._slots.append(slot)
-        self._awaited[actor.ready.remote()] = slot
+        self._awaited[slot.actor.ready.remote()] = slot
 
     def _drop(self, slot: _Slot, error: str, now: float) -> None:
         """Give an actor up; one that had come up is replaced at once, any other at the next survey."""
@@ -225,12 +217,11 @@ class Ray(Pool):
             self._hire()
             self._recount()
 
-    def _recount(self, announce: bool = True) -> None:
-        """List the places anew, the emptiest slots first."""
+    def _recount(self) -> None:
+        """List the places anew, the emptiest slots first, and say how many slots there are."""
         up = [slot for slot in self._slots if slot.up]
         self._places = deque(slot for level in range(self._depth) for slot in up if len(slot.queue) <= level)
-        if announce:
-            self._events.append(Slots(len(up)))
+        self._events.append(Slots(len(up)))
 
 
 @final
@@ -251,6 +242,12 @@ class _Slot:
         return next(iter(self.queue.values()), None)
 
 
+def hire(setup: str, share: Mapping[str, float]) -> Any:
+    """A new actor for the setup in JSON, with its `share` of CPU and GPU; Ray keeps no record of its single calls."""
+    options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"], "enable_task_events": False}
+    return ray.remote(concurrency_groups={PROGRESS: 1})(Actor).options(**options).remote(setup)
+
+
 def _text(reference: Any) -> str | RayError:
     try:
         text: str = ray.get(reference)
@@ -259,14 +256,14 @@ def _text(reference: Any) -> str | RayError:
     return text
 
 
-def _room(share: dict[str, float]) -> int:
+def _room(share: Mapping[str, float]) -> int:
     """How many attempts the nodes that are alive have room for, each on one node."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     needs = {kind: amount for kind, amount in share.items() if amount > 0}
     return sum(int(min(node.get(kind, 0.0) / amount + 1e-9 for kind, amount in needs.items())) for node in nodes)
 
 
-def _connect(address: str | None, share: dict[str, float], slots: int | None) -> bool:
+def _connect(address: str | None, share: Mapping[str, float], slots: int | None) -> bool:
     """Join the cluster, or start one on this machine; whether this process now has to leave it again."""
     if ray.is_initialized():
         return False
