@@ -46,8 +46,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean X?`, or everything there is."""
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]}?"
+    if near or len(names) == 1:
+        return f"did you mean {(near or names)[0]}?"
     return f"there are {', '.join(names)}" if names else "there are none"
 
 
