@@ -23,9 +23,13 @@ def export(
     from nas.cli.lookup import find, find_trial, history, opened
     from nas.cli.output import write
     from nas.export import export as write_export
+    from workers.errors import UserError
 
     with opened(journal) as log:
         header = find(log, search)
+        if not header.job.get("space"):
+            text = "tuned settings only, so there is no network to export: `nas best` shows them"
+            raise UserError(f"{header.search} {text}")
         if trial is not None:
             find_trial(history(log, header), header.search, trial)
         write(str(write_export(log, header.search, folder or Path(header.search), trial=trial)))

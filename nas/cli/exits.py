@@ -20,6 +20,8 @@ class Exit(IntEnum):
 
 def explain(error: BaseException) -> tuple[str, Exit]:
     """The message for a person, and the exit code: a mistake has a remedy, anything else a way to its traceback."""
+    if isinstance(error, ImportError) and (shadow := _shadow(error)):
+        return shadow, Exit.USAGE
     from search_spaces.decision import DecisionError
     from search_spaces.space import UnfitError
     from workers.errors import NotFoundError, UserError
@@ -36,6 +38,19 @@ def explain(error: BaseException) -> tuple[str, Exit]:
         return "interrupted", Exit.INTERRUPTED
     kind = type(error).__name__
     return f"{kind}: {error}\nThis should not happen; `nas --debug COMMAND ...` shows where it comes from.", Exit.FAILED
+
+
+def _shadow(error: ImportError) -> str:
+    """What stands in the way where one of our own packages cannot be imported; empty where nothing does."""
+    import sys
+    from pathlib import Path
+
+    from nas.doctor import OURS, Level, shadows
+
+    if (error.name or "").partition(".")[0] not in OURS:
+        return ""
+    found = shadows([Path.cwd(), *map(Path, sys.path)])
+    return "; ".join(f"{one.found}: {one.remedy}" for one in found if one.level is not Level.FINE)
 
 
 def _of_the_system(error: OSError) -> str:

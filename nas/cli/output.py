@@ -19,8 +19,9 @@ def write_json(value: Json) -> None:
 
 
 def write(text: str = "") -> None:
-    """A line on stdout, as it is."""
+    """A line on stdout, as it is, at once: whoever reads the other end of a pipe waits for it."""
     sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def remark(text: str) -> None:

@@ -69,6 +69,21 @@ def merged(base: Json, changes: Json, bare: str = "name") -> Json:
     return {**base, **laid}
 
 
+def bytes_of(text: str) -> int:
+    """`20 GB` as a number of bytes, by the rule of a job's `artifacts.quota`."""
+    from pydantic import ValidationError
+
+    from nas.job_parts import ArtifactPlace
+
+    try:
+        quota = ArtifactPlace.model_validate({"quota": int(text) if text.isdigit() else text}).quota
+    except ValidationError:
+        quota = None
+    if quota is None:
+        raise UserError(f"{text!r} must be a number of bytes above 0, such as 500 MB or 20 GiB")
+    return quota
+
+
 def candidate(given: Sequence[str]) -> dict[str, Json]:
     """A candidate as it was typed: one JSON file, or all its decisions as KEY=VALUE."""
     if len(given) == 1 and "=" not in given[0]:

@@ -18,7 +18,7 @@ def show(
         str, typer.Argument(metavar="ID|FILE", help="A search, or a JSON file with a candidate.", show_default=False)
     ] = "last",
     trial: Annotated[
-        int | None, typer.Argument(metavar="[TRIAL]", help="Which trial; otherwise the best.", show_default=False)
+        int | None, typer.Argument(metavar="TRIAL", help="Which trial; otherwise the best.", show_default=False)
     ] = None,
     space: Annotated[
         str | None,

@@ -37,7 +37,7 @@ def standing_lines(stands: Mapping[str, Json]) -> dict[str, str]:
     if stands["state"] in ("abandoned", "interrupted", "stopped"):
         lines["next"] = f"nas resume {stands['search']}"
     elif stands["state"] == "finished":
-        lines["next"] = f"nas export {stands['search']} -o FOLDER"
+        lines["next"] = f"nas export {stands['search']}" if stands["space"] else f"nas report {stands['search']}"
     return {name: value for name, value in lines.items() if value}
 
 

@@ -11,15 +11,54 @@ from nas.cli.options import AsJson, Place
 
 
 def gc(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove it; otherwise only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them; otherwise only say what would go.")] = False,
     quota: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Remove more, the oldest first, until what is left fits: 500MB, 20GiB."),
+        typer.Option(metavar="SIZE", help="Remove more, until each search's files fit: 500 MB, 20 GiB."),
     ] = None,
     journal: Place = None,
     json: AsJson = False,
 ) -> None:
-    """Remove artifacts that no search refers to; without --yes only says which."""
+    """Remove checkpoints that no search refers to; without --yes only say which.
+
+    Kept are the files of the retrained and the tested, of unfinished trials, and of the ten best of each search.
+    """
+    from nas.cli.lookup import opened
+    from nas.cli.output import remark, table, write_json
+    from nas.cli.settings import bytes_of
+    from nas.leftovers import leftovers
+    from nas.quantities import size
+
+    limit = None if quota is None else bytes_of(quota)
+    with opened(journal) as log:
+        found = list(leftovers(log, limit))
+    for one in found if yes else ():
+        one.remove()
+    if json:
+        write_json(
+            [
+                {
+                    "search": one.search,
+                    "files": len(one.files),
+                    "bytes": one.bytes,
+                    "kept_bytes": one.kept,
+                    "removed": yes and not one.skipped,
+                    "skipped": one.skipped or None,
+                }
+                for one in found
+            ]
+        )
+        return
+    rows = [[one.search, str(len(one.files)), size(one.bytes), size(one.kept), one.skipped] for one in found]
+    if rows:
+        table(["search", "files", "free", "kept", ""], rows, right=("files", "free", "kept"))
+    total = sum(one.bytes for one in found)
+    if yes:
+        remark(f"{size(total)} freed.")
+    elif total:
+        remark(f"{size(total)} can be freed: nas gc --yes" + (f" --quota {quota!r}" if quota else ""))
+    else:
+        remark("There is nothing to remove.")
 
 
 def doctor(journal: Place = None, json: AsJson = False) -> None:

@@ -102,7 +102,7 @@ started   DAY TIME, DURATION
 trials    5 of 20: 1 waiting, 3 completed, 1 failed
 best      trial 1  accuracy=0.75 parameters=900
 baseline  trial 2 (baseline)  accuracy=0.625 parameters=1000000
-next      nas export digits-a -o FOLDER
+next      nas export digits-a
 """
 
 
