@@ -35,10 +35,17 @@ def data_root() -> Path:
     return Path(root).resolve()
 
 
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where data sets are cached during these tests, once for all of them."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees or touches the user's searches."""
+def _home(tmp_path: Path, prepared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees or touches the user's searches and cached data."""
     monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NAS_CACHE", str(prepared_data))
 
 
 def pytest_configure() -> None:
