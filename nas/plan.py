@@ -63,16 +63,11 @@ class Plan:
         with beside(job.folder):
             space = space_of(job.space) if job.space else None
             task = task_of(job.task)
-            strategy = find("strategy", job.strategy)
         decisions = _fit(space, task, job)
         objectives = _objectives(space, task, job)
-        limit = strategy.objectives_at_most
-        if limit is not None and len(objectives) > limit:
-            raise UserError(
-                f"the strategy {job.strategy.name} takes {limit} objective{'s' if limit > 1 else ''}, but the job has "
-                f"{len(objectives)}: leave some out, or make them constraints"
-            )
-        return cls(job, search or job.name, space, task, decisions, objectives)
+        plan = cls(job, search or job.name, space, task, decisions, objectives)
+        plan.strategy()  # which refuses what it cannot search
+        return plan
 
     @cached_property
     def setting(self) -> Setting:

@@ -82,6 +82,8 @@ class SumTask(Task):
 class Uniform(Strategy):
     """Random search, without a word of memory."""
 
+    objectives_at_most = None
+
     def propose(self, draw: Draw) -> Trial | None:
         return self.trial(draw, self.setting.decisions.sample(draw.generator()))
 
