@@ -62,6 +62,7 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
 
     Workers never outlive this. After SIGTERM what runs has `grace` seconds to finish.
     """
+    log.check(search, force)
     plan = Plan.of(current_job(log, search), search)
     if _data_are_here(plan):
         plan.task.prepare()  # so that missing data are one error here, and not one for each trial
@@ -98,6 +99,7 @@ def resume(
     force: bool = False,
 ) -> Ending:
     """Go on with a search, its budget, pool or final changed where `overrides` says so."""
+    log.check(search, force)
     if overrides:
         extend(search, log, overrides)
     return drive(search, log, observer, force)

@@ -6,10 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import TypeAlias, final
 
+from nas.ranking import front, gains
 from workers.objectives import Objective, Outcome
 from workers.trial import Attempt, Json, Result, Trial
+
+Gains: TypeAlias = tuple[float, ...]
 
 
 @final
@@ -77,13 +80,9 @@ class TrialRecord:
         """
         return self.trial.epochs >= self.trial.horizon and not self.trial.note.get("partial", False)
 
-    def gains(self, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    def gains(self, objectives: Sequence[Objective]) -> Gains | None:
         """One number per objective, larger better; None unless completed with every metric there and a number."""
-        if self.result is None or self.result.outcome is not Outcome.COMPLETED:
-            return None
-        metrics = self.result.metrics
-        gains = tuple(o.gain(metrics[o.metric]) for o in objectives if o.metric in metrics)
-        return None if len(gains) < len(objectives) or any(map(math.isnan, gains)) else gains
+        return gains(self.result.metrics, objectives) if self.result is not None and self.completed else None
 
 
 @final
@@ -205,10 +204,10 @@ class History:
         """The trials of the search proper: neither the final retraining nor the test."""
         return [record for record in self.trials.values() if record.arm not in ("final", "test")]
 
-    def ranked(self, objectives: Sequence[Objective], arm: str | None = None) -> list[tuple[TrialRecord, list[float]]]:
+    def ranked(self, objectives: Sequence[Objective], arm: str | None = None) -> list[tuple[TrialRecord, Gains]]:
         """The completed, full-size, full-fidelity trials of the search (of one arm) with their gains, oldest first."""
         found = ((r, r.gains(objectives)) for r in self.searched() if r.full and (arm is None or r.arm == arm))
-        return [(record, list(gains)) for record, gains in found if gains is not None]
+        return [(record, gains) for record, gains in found if gains is not None]
 
     def best(self, objective: Objective, count: int = 1, arm: str | None = None) -> list[TrialRecord]:
         """The `count` best of the `ranked` trials by one objective, best first; ties go to the earlier."""
@@ -216,12 +215,9 @@ class History:
         return [record for record, _ in ranked[:count]]
 
     def front(self, objectives: Sequence[Objective], arm: str | None = None) -> list[TrialRecord]:
-        """The Pareto front of the `ranked` trials, the best by the first objective first; of equals the earliest."""
-        front: list[tuple[TrialRecord, list[float]]] = []
-        for record, gains in sorted(self.ranked(objectives, arm), key=lambda pair: [-gain for gain in pair[1]]):
-            if not any(all(a >= b for a, b in zip(other, gains, strict=True)) for _, other in front):
-                front.append((record, gains))
-        return [record for record, _ in front]
+        """The Pareto front of the `ranked` trials, the best by the first objective first; equals stay together."""
+        found = self.ranked(objectives, arm)
+        return [found[place][0] for place in front([gains for _, gains in found])]
 
     def improvements(self, objective: Objective, arm: str | None = None) -> Iterator[tuple[int, float, float]]:
         """Best so far: (trials over until then, seconds since the search began, value), whenever it improves.

@@ -103,6 +103,12 @@ class Log(ABC):
     def entries(self, search: str, after: int = 0, kinds: Collection[str] | None = None) -> Iterator[Entry]:
         """The entries behind `after`, in order: none is ever inserted before one that was read."""
 
+    def check(self, search: str, force: bool = False) -> None:
+        """Raise DamagedError where what is stored was spoiled, once what can be read of it is salvaged.
+
+        With `force` go on with what was salvaged. `acquire` checks too; who reads before it, checks before that.
+        """
+
     @abstractmethod
     def acquire(self, search: str, force: bool = False) -> int:
         """Become the driver: the new epoch. UserError where another may be at work, unless `force`."""

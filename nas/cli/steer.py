@@ -53,6 +53,7 @@ def resume(
 
     with opened(journal) as log:
         header = find(log, search)
+        log.check(header.search, force)
         if changes:
             extend(header.search, log, nested(changes))
         write(header.search)

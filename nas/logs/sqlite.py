@@ -38,6 +38,7 @@ class SqliteLog(Log):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._open: dict[str, Database] = {}
+        self._checked: set[str] = set()
         self._lock = RLock()
 
     def create(self, search: str, job: Json, versions: Mapping[str, str]) -> None:
@@ -85,8 +86,14 @@ class SqliteLog(Log):
                 return
             after = rows[-1][0]
 
+    def check(self, search: str, force: bool = False) -> None:
+        if search not in self._checked:
+            self._sound(search, force)
+            self._checked.add(search)
+
     def acquire(self, search: str, force: bool = False) -> int:
-        database = self._sound(search, force)
+        self.check(search, force)
+        database = self._known(search)
         database.migrate()
         with database.transaction() as connection:
             if (header := database.header()) is None:
@@ -138,6 +145,7 @@ class SqliteLog(Log):
             for database in self._open.values():
                 database.close()
             self._open.clear()
+            self._checked.clear()
 
     def _append(self, database: Database, epoch: int, entries: Sequence[Entry]) -> int:
         with database.transaction() as connection:
@@ -169,28 +177,24 @@ class SqliteLog(Log):
         )
         return NotFoundError(f"there is no search {search!r} in {self.folder}: {hint}")
 
-    def _sound(self, search: str, force: bool) -> Database:
-        """The database, checked; a damaged one is salvaged beside, and with `force` replaced by what was salvaged."""
+    def _sound(self, search: str, force: bool) -> None:
+        """Check the file; a damaged one is salvaged beside, and with `force` replaced by what was salvaged."""
         path = self.folder / search / FILE
         try:
-            database = self._known(search)
-            findings = database.findings()
+            findings = self._known(search).findings()
         except DamagedError as error:
             findings = [str(error)]
         if not findings:
-            return database
+            return
         with self._lock:
             if search in self._open:
-                if force:
-                    with (
-                        suppress(UserError),
-                        self._open[search].transaction() as connection,
-                    ):  # a driver may still write
+                if force:  # a driver may be writing still: let it know
+                    with suppress(UserError), self._open[search].transaction() as connection:
                         connection.execute("UPDATE search SET epoch = epoch + 1")
                 self._open.pop(search).close()
         if force:
             repair(path)
-            return self._known(search)
+            return
         saved = salvage(path, path.with_name("salvaged.sqlite"))
         raise DamagedError(
             f"{path} is damaged ({findings[0]}): {saved}. `nas resume {search} --force` goes on with what was salvaged "
