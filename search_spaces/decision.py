@@ -129,6 +129,8 @@ class Range:
     when: When | None = None
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise DecisionError(f"the range [{self.low}, {self.high}] is not finite: give two numbers")
         if not self.low < self.high:
             raise DecisionError(f"the range [{self.low}, {self.high}] is empty: low must be smaller than high")
         if self.log and self.low <= 0:

@@ -44,7 +44,7 @@ class Candidate(Mapping[str, Value]):
 
     def json(self) -> dict[str, Value]:
         """The values as a dict that `json` can write; `Decisions.candidate` reads it back."""
-        return self._values
+        return dict(self._values)
 
 
 @final
@@ -65,9 +65,15 @@ class Decisions(Mapping[str, Decision]):
                         f"{name} is active only when {clause.name} {clause.relation} {clause.value!r}, "
                         f"but no earlier decision has that name: {_suggest(clause.name, seen)}"
                     )
+                if clause.relation == ">=" and not _comparable(clause.value, table.get(clause.name)):
+                    raise DecisionError(
+                        f"{name} is active only when {clause.name} >= {clause.value!r}, "
+                        f"but {clause.name} is {table[clause.name].rule}: compare numbers, or use =="
+                    )
             seen.add(name)
         self._table = MappingProxyType(table)
         self._rows = tuple((name, decision, decision.when) for name, decision in table.items())
+        self._movable = frozenset(n for n, d in table.items() if isinstance(d, Range) or len(d.options) > 1)
 
     def __getitem__(self, name: str) -> Decision:
         return self._table[name]
@@ -105,7 +111,7 @@ class Decisions(Mapping[str, Decision]):
 
     def mutate(self, candidate: Candidate, generator: Random) -> Candidate:
         """`candidate` with one active decision changed; what that switches on is drawn, what it switches off goes."""
-        movable = [n for n in candidate if n in self._table and len(self._table[n].points) > 1]
+        movable = [name for name in candidate if name in self._movable]
         if not movable:
             return candidate
         name = movable[int(generator.random() * len(movable))]
@@ -186,6 +192,12 @@ def _ordered(table: Mapping[str, Decision], partial: bool = False) -> dict[str, 
         else:
             return {**ordered, **waiting}  # which `Decisions` refuses, naming the missing or circular condition
     return ordered
+
+
+def _comparable(value: object, decision: Decision | None) -> bool:
+    """Whether the values of `decision` (None: not known yet) can be compared with `value` by size."""
+    options = decision.options if isinstance(decision, Choice) else ()
+    return all(isinstance(one, int | float) for one in (value, *options))
 
 
 def _branches(
