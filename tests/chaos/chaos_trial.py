@@ -1,0 +1,89 @@
+"""A trial that writes into a ledger when it starts and when it has finished; what it learns depends on nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from search_spaces.decision import Range
+from search_spaces.decisions import Decisions
+from search_spaces.space import Signature
+from workers.objectives import Direction, Objective
+from workers.task import Epoch, State, Task
+from workers.trial import Trial
+
+
+def score(candidate: Mapping[str, Any]) -> float:
+    """What a candidate is worth."""
+    return -float((candidate["x"] - 3) ** 2 + candidate["y"])
+
+
+@final
+@dataclass(frozen=True)
+class Ledgered(Task):
+    """Takes `seconds` for a trial, and appends to the file `ledger`."""
+
+    ledger: str
+    seconds: float = 0.05
+
+    decisions = Decisions({"x": Range(0, 10), "y": Range(0, 1000, integer=True)})
+    signature = Signature("function")
+    objectives = (Objective("score", Direction.MAXIMIZE),)
+    epochs = 1
+
+    def train(self, model: Any, trial: Trial, state: State | None) -> Iterator[Epoch]:
+        append(self.ledger, "start", trial)
+        time.sleep(self.seconds)
+        append(self.ledger, "finish", trial)
+        yield Epoch({"score": score(trial.candidate)})
+
+
+def append(ledger: str, what: str, trial: Trial) -> None:
+    """One line, in one system call: no process can tear it, whatever is killed."""
+    line = json.dumps([what, trial.id, os.getpid(), trial.candidate.json()]) + "\n"
+    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line.encode())
+    os.close(descriptor)
+
+
+@final
+@dataclass(frozen=True)
+class Line:
+    """A line of the ledger."""
+
+    what: str
+    trial: int
+    pid: int
+    candidate: Mapping[str, Any]
+
+
+def read(ledger: str | Path) -> list[Line]:
+    """The ledger so far."""
+    try:
+        return [Line(*json.loads(line)) for line in Path(ledger).read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def in_flight(ledger: str | Path) -> list[Line]:
+    """The starts whose process lives and has not finished them."""
+    running: dict[int, Line] = {}
+    for line in read(ledger):
+        if line.what == "start":
+            running[line.pid] = line
+        else:
+            running.pop(line.pid, None)
+    return [line for line in running.values() if alive(line.pid)]
