@@ -78,31 +78,29 @@ def _names(gathering: Gathering) -> dict[Definition, str]:
 
 
 def _ordered(gathering: Gathering, roots: Sequence[Definition]) -> list[Definition]:
-    """Dependencies first: whatever a statement needs while it is executed, then what its bodies name."""
-    done: dict[Definition, None] = {}
-    visiting: set[Definition] = set()
+    """Dependencies first, but whatever a statement needs while it is executed before anything else."""
 
-    def needs(definition: Definition, now: bool) -> list[Definition]:
-        chosen = [r for r in gathering.reached[definition] if r.now == now]
-        targets = [gathering.target(definition.module, r)[0] for r in chosen]
-        return [t for t in targets if isinstance(t, Definition) and t != definition]
+    def needs(definition: Definition, at_once: bool) -> Iterator[Definition]:
+        for reference in gathering.reached[definition]:
+            target, _ = gathering.target(definition.module, reference)
+            if isinstance(target, Definition) and (reference.now or not at_once):
+                yield target
 
-    def place(definition: Definition, late: bool) -> None:
-        if definition in done or (late and definition in visiting):
-            return
-        visiting.add(definition)
-        for one in needs(definition, now=True):
-            place(one, late=False)
-        if late:
-            for one in needs(definition, now=False):
-                place(one, late=True)
-        for one in needs(definition, now=True):
-            place(one, late=False)
-        done.setdefault(definition)
+    def visit(definition: Definition, at_once: bool, seen: set[Definition], order: dict[Definition, None]) -> None:
+        if definition not in seen:
+            seen.add(definition)
+            for one in needs(definition, at_once):
+                visit(one, at_once, seen, order)
+            order[definition] = None
 
+    seen: set[Definition] = set()
+    pleasant: dict[Definition, None] = {}
     for root in roots:
-        place(root, late=True)
-    return list(done)
+        visit(root, False, seen, pleasant)
+    seen, order = set(), {}
+    for definition in pleasant:
+        visit(definition, True, seen, order)
+    return list(order)
 
 
 def _written(gathering: Gathering, definition: Definition, names: Mapping[Definition, str]) -> str:
