@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
+from zipfile import BadZipFile
 
 from workers.errors import NotFoundError, UserError
 from workers.image_source import Habits, Images, Source, digest, planes, stamps
@@ -82,9 +83,9 @@ class Archive(Source):
         import numpy as np
 
         try:
-            with np.load(self.path, allow_pickle=False) as opened:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as opened:
                 arrays = {name: opened[name] for name in opened.files}
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, BadZipFile) as error:
             raise UserError(f"{self.path} cannot be read as .npz: {error}; write it with numpy.savez") from error
         for name in ("x_train", "y_train"):
             if name not in arrays:

@@ -165,4 +165,4 @@ def test_initialisers_draw_what_their_names_say(name: str) -> None:
         assert float(weight.var()) == pytest.approx(limit**2 / 3, rel=0.05)
     else:
         torch.testing.assert_close(linear.weight @ linear.weight.T, torch.eye(64), atol=1e-4, rtol=0)
-    assert torch.equal(model[1].weight, torch.ones(64))
+    assert torch.equal(model.state_dict()["1.weight"], torch.ones(64))

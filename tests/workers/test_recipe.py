@@ -33,7 +33,8 @@ def test_every_setting_may_be_a_decision(name: str) -> None:
     record: dict[str, Any] = (
         {"choice": list(rule.points)} if isinstance(rule, Choice) else {"range": [rule.low, rule.high]}
     )
-    recipe = Recipe(**{name: record})
+    settings: dict[str, Any] = {name: record}
+    recipe = Recipe(**settings)
     assert list(recipe.decisions) == [name]
     value = rule.points[0]
     assert getattr(recipe.closed(Candidate({name: value})), name) == value
