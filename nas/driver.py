@@ -14,6 +14,7 @@ from nas.job import Job
 from nas.journal import Journal
 from nas.log import Log, Superseded
 from nas.plan import Plan
+from nas.recorded import current_job, current_plan
 from nas.retention import Retention
 from nas.search import Observer
 from nas.search import search as loop
@@ -41,6 +42,9 @@ class Ending:
 def start(job: Job | Mapping[str, Json], log: Log) -> str:
     """Check the job in every detail and create its search, whose id is the job's name or a variation of it."""
     plan = Plan.of(job)
+    record = plan.record()
+    if plan.job.artifacts.place is not None or log.folder is None:
+        record["artifacts"]["place"] = plan.artifacts  # in full: a resume may begin in another folder
     taken = {header.search for header in log.searches()}
     number = 1
     while True:
@@ -49,7 +53,7 @@ def start(job: Job | Mapping[str, Json], log: Log) -> str:
         if search in taken:
             continue
         try:
-            log.create(search, plan.record(), versions())
+            log.create(search, record, versions())
         except UserError:
             if search not in {header.search for header in log.searches()}:
                 raise
@@ -63,7 +67,7 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
     Workers never outlive this. After SIGTERM what runs has `grace` seconds to finish.
     """
     log.check(search, force)
-    plan = Plan.of(current_job(log, search), search)
+    plan = current_plan(log, search)
     if _data_are_here(plan):
         plan.task.prepare()  # so that missing data are one error here, and not one for each trial
     strategy = plan.strategy(_Clock(elapsed(log.entries(search))))
@@ -82,9 +86,7 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
             journal.release(ending.state, ending.reason)
     except Superseded:
         journal.close()
-        raise UserError(
-            f"{search} was taken over by another driver, which goes on with it; this one has stopped"
-        ) from None
+        raise UserError(f"another driver has taken {search} over and goes on with it; this one has stopped") from None
     except BaseException as error:
         _give_up(journal, error)
         raise
@@ -112,15 +114,6 @@ def extend(search: str, log: Log, overrides: Mapping[str, Json]) -> None:
     Plan.of(after, search)
     record = after.json()
     log.request(search, "extend", {key: record[key] for key in overrides})
-
-
-def current_job(log: Log, search: str) -> Job:
-    """The job of a search, with what was changed since it was created."""
-    job = Job.parse(log.header(search).job)
-    for entry in log.entries(search, kinds=("request",)):
-        if entry.body["kind"] == "extend":
-            job = job.changed({key: value for key, value in entry.body.items() if key != "kind"})
-    return job
 
 
 def elapsed(entries: Iterable[Entry]) -> float:

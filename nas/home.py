@@ -8,12 +8,13 @@ from pathlib import Path
 from nas.log import Log
 from workers.errors import UserError
 
+FOLDER = "~/.cellwright"
 SERVERS = ("postgresql://", "postgres://")
 
 
 def home(place: str | None = None) -> str:
     """`place`, else the environment variable NAS_HOME, else `~/.cellwright`."""
-    return place or os.environ.get("NAS_HOME") or "~/.cellwright"
+    return place or os.environ.get("NAS_HOME") or FOLDER
 
 
 def open_log(place: str | None = None) -> Log:

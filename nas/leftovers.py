@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
-from nas.driver import current_job
 from nas.history import History
 from nas.log import Header, Log
-from nas.plan import Plan
+from nas.recorded import current_plan
 from nas.retention import needed, superfluous
 from search_spaces.decision import DecisionError
 from search_spaces.space import UnfitError
@@ -50,7 +49,7 @@ def _of(log: Log, header: Header, quota: int | None) -> Leftovers:
     if header.driven():
         return Leftovers(header.search, skipped="it runs, and clears up by itself")
     try:
-        plan = Plan.of(current_job(log, header.search), header.search)
+        plan = current_plan(log, header.search)
         artifacts = Artifacts.open(plan.artifacts)
         stored = artifacts.list(header.search)
         history = History.of(log.entries(header.search))

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 from nas.history import Entry
@@ -86,6 +87,8 @@ class Log(ABC):
     `request`. What `append` was given is there altogether, in order, or not at all. Errors of the disk or the server
     are `UserError`.
     """
+
+    folder: Path | None = None  # where files can lie beside the journals, if they are files themselves
 
     @abstractmethod
     def create(self, search: str, job: Json, versions: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from nas.document import Document
-from nas.home import SERVERS, home
+from nas.home import FOLDER, SERVERS, home
 from nas.job import Job
 from nas.job_parts import objectives_of
 from nas.job_plugins import beside, find
@@ -94,9 +94,8 @@ class Plan:
     @property
     def artifacts(self) -> str:
         """Where checkpoints are kept: as the job says, else beside the journal, else in the home folder."""
-        place = self.job.artifacts.place or home(self.job.journal.place)
-        if place.startswith(SERVERS):
-            place = home()
+        places = (self.job.artifacts.place, home(self.job.journal.place), home(), FOLDER)
+        place = next(place for place in places if place and not place.startswith(SERVERS))
         return place if "://" in place else str(Path(place).expanduser().absolute())
 
     @property

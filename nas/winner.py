@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from nas.exporter import Winner
 from nas.history import History, TrialRecord
-from nas.job import Job
 from nas.job_plugins import beside
 from nas.log import Log
 from nas.plan import Plan
+from nas.recorded import current_plan
 from nas.versions import versions
+from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Space
 from workers.artifacts import Artifacts
+from workers.child import network_of
 from workers.errors import NotFoundError, UserError
 from workers.task import State
 
@@ -56,12 +58,12 @@ def find_winner(log: Log, search: str, trial: int | None = None) -> Winner:
     header = log.header(search)
     history = History.of(log.entries(search))
     record, test = trained(history, search, trial)
-    job = Job.parse(header.job)
-    plan = Plan.of(job, search)
+    plan = current_plan(log, search)
+    job = plan.job
     candidate = record.trial.candidate
     with beside(job.folder):
         blueprint = blueprint_of(plan, record)
-        model = blueprint.build() if blueprint else plan.build(candidate)
+        model = _network(plan, candidate)
         artifacts = Artifacts.open(plan.artifacts)
         state = _state(artifacts, history, search, record)
         _restore(model, state, record)
@@ -116,6 +118,14 @@ def costs(history: History) -> dict[str, float]:
         "device_seconds": sum(result.device_seconds or result.seconds for result in results),
         "seconds": (history.last_at or 0.0) - (history.first_at or 0.0),
     }
+
+
+def _network(plan: Plan, candidate: Candidate) -> nn.Module:
+    if plan.space is None:
+        raise UserError(
+            "this search has no space: its task trains what it builds itself, and there is no network to export"
+        )
+    return network_of(plan.space, plan.task, candidate)
 
 
 def _state(artifacts: Artifacts, history: History, search: str, record: TrialRecord) -> State:

@@ -36,7 +36,7 @@ class SqliteLog(Log):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder: Path = folder
         self._open: dict[str, Database] = {}
         self._checked: set[str] = set()
         self._lock = RLock()

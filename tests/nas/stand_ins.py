@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from nas.strategy import Draw, Strategy
 from search_spaces.decision import Choice, Range
@@ -48,6 +48,22 @@ class GridSpace(Space):
 
     def canonical(self, candidate: Candidate) -> tuple[object, ...]:
         return tuple(sorted((int(candidate["a"]), int(candidate["b"]))))
+
+
+@final
+@dataclass(frozen=True)
+class ClashSpace(Space):
+    """Has a decision that a task may have, too."""
+
+    @property
+    def decisions(self) -> Decisions:
+        return Decisions({"scale": Choice((1, 2))})
+
+    def blueprint(self, candidate: Candidate, signature: Signature) -> Blueprint:
+        raise NotImplementedError
+
+    def describe(self, candidate: Candidate, signature: Signature) -> Description:
+        raise NotImplementedError
 
 
 @final
@@ -98,7 +114,10 @@ class Uniform(Strategy):
 class Instant(Pool):
     """Runs each attempt in `wait`, in this process; `slots` at most wait there."""
 
+    latest: ClassVar[Instant]
+
     def __init__(self, setup: Setup, slots: int = 2) -> None:
+        Instant.latest = self
         self.workshop = Workshop(setup)
         self.slots = slots
         self.queue: list[Attempt] = []

@@ -1,0 +1,304 @@
+"""A search from its job to its tested winner, and every way to leave it before that."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stand_ins import FOLDER, Instant
+
+import nas
+from nas.driver import Ending, drive, elapsed, extend, resume, start
+from nas.history import Entry, History
+from nas.home import open_log
+from nas.job import Job
+from nas.log import Log
+from nas.recorded import current_job, current_plan
+from workers.errors import UserError
+from workers.objectives import Outcome
+from workers.pool import Pool
+from workers.trial import Json
+
+JOB: dict[str, Json] = {
+    "name": "try",
+    "task": "stand_ins:SumTask",
+    "space": "stand_ins:GridSpace",
+    "strategy": "stand_ins:Uniform",
+    "pool": "stand_ins:Instant",
+    "budget": {"trials": 10},
+    "final": {"top": 2, "seeds": 2, "epochs": 3},
+    "folder": FOLDER,
+}
+DIGITS: dict[str, Json] = {
+    "task": {
+        "name": "image_classification",
+        "dataset": "digits",
+        "epochs": 2,
+        "train_examples": 300,
+        "batch_size": 32,
+    },
+    "space": {"name": "pnas", "blocks": 2, "cells": 1, "filters": 4},
+    "strategy": "random",
+    "budget": {"trials": 3},
+    "final": {"top": 1, "seeds": 2, "epochs": 3},
+    "seed": 3,
+}
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    opened = open_log()
+    yield opened
+    opened.close()
+
+
+class At:
+    """Does something in the turn in which so many trials are over."""
+
+    def __init__(self, over: int, action: Callable[[], Any]) -> None:
+        self.over, self.action = over, action
+
+    def turn(self, history: History, pool: Pool) -> None:
+        if history.outcomes.total() == self.over:
+            self.action()
+
+
+def arms(history: History) -> dict[str, int]:
+    return {arm: len(records) for arm, records in history.arms().items()}
+
+
+def history_of(log: Log, search: str) -> History:
+    return History.of(log.entries(search))
+
+
+def test_a_search_runs_to_its_tested_winner() -> None:
+    with nas.run(JOB) as search:
+        assert (search.id, search.state) == ("try", "finished")
+        assert search.header.reason == "the budget of 10 trials is spent"
+        assert arms(search.history) == {"strategy": 8, "baseline": 2, "final": 4, "test": 1}
+        assert all(record.completed and record.attempts == 1 for record in search.trials())
+        best, winner = search.best()[0], search.winner()
+        assert winner.trial.candidate == best.trial.candidate
+        assert winner.trial.epochs == 3
+        assert search.test()["value"] == sum(map(int, winner.trial.candidate.values())) + winner.trial.seed / 100
+    assert Instant.latest.closed
+
+
+def test_a_seed_is_a_seed() -> None:
+    runs = []
+    for _ in range(2):
+        with nas.run({**JOB, "seed": 11}) as search:
+            runs.append([record.trial.json() for record in search.trials()])
+    assert runs[0] == runs[1]
+    with nas.run({**JOB, "seed": 12}) as search:
+        assert [record.trial.json() for record in search.trials()] != runs[0]
+
+
+def test_searches_with_one_name_get_numbers(log: Log) -> None:
+    job = Job.parse(JOB)
+    assert [start(job, log) for _ in range(3)] == ["try", "try-2", "try-3"]
+
+
+def test_the_journal_keeps_the_directions_of_the_objectives(log: Log) -> None:
+    search = start(Job.parse({**JOB, "objectives": ["value", "parameters"]}), log)
+    assert log.header(search).job["objectives"] == [
+        {"metric": "value", "direction": "maximize"},
+        {"metric": "parameters", "direction": "minimize"},
+    ]
+
+
+def test_files_lie_beside_the_journal_wherever_that_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(open_log("here")) as log:
+        search = start({**JOB, "journal": "here"}, log)
+        told = start({**JOB, "artifacts": "there"}, log)
+        assert current_plan(log, search).artifacts == str(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "moved")
+    monkeypatch.chdir("/")
+    with closing(open_log(str(tmp_path / "moved"))) as log:
+        assert current_plan(log, search).artifacts == str(tmp_path / "moved")
+        assert current_plan(log, told).artifacts == str(tmp_path / "there")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_search_that_goes_on_where_it_was(number: signal.Signals, log: Log) -> None:
+    before = signal.getsignal(number)
+    search = start(Job.parse(JOB), log)
+    ending = drive(search, log, At(4, lambda: signal.raise_signal(number)))
+    assert ending.state == "interrupted"
+    assert history_of(log, search).waiting() == [], "what ran was finished"
+    assert Instant.latest.closed
+    assert signal.getsignal(number) is before
+    assert drive(search, log).state == "finished"
+    unbroken = start(Job.parse(JOB), log)
+    drive(unbroken, log)
+    broken, whole = history_of(log, search), history_of(log, unbroken)
+    assert [r.trial for r in broken.trials.values()] == [r.trial for r in whole.trials.values()]
+
+
+def test_two_signals_leave_at_once_and_what_ran_runs_again(log: Log) -> None:
+    search = start(Job.parse(JOB), log)
+
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    assert drive(search, log, At(4, twice)) == Ending(search, "interrupted", "Ctrl-C twice")
+    waiting = history_of(log, search).waiting()
+    assert len(waiting) == 1, "of two slots, one had just ended"
+    assert drive(search, log).state == "finished"
+    history = history_of(log, search)
+    assert {trial: record.attempts for trial, record in history.trials.items() if record.attempts > 1} == {
+        waiting[0]: 2
+    }
+    assert all(record.completed for record in history.trials.values())
+
+
+def test_a_stop_by_request_is_resumed_with_a_larger_budget(log: Log) -> None:
+    search = start(Job.parse(JOB), log)
+    ending = drive(search, log, At(2, lambda: log.request(search, "stop", {"now": True})))
+    assert ending.state in ("stopped", "finished"), "requests are looked for twice a second"
+    log.request(search, "stop", {})
+    assert resume(search, log, {"budget": {"trials": 12}, "final": {"top": 1}}).state in ("stopped", "finished")
+    assert drive(search, log).state == "finished"
+    history = history_of(log, search)
+    assert sum(r.arm in ("strategy", "baseline") for r in history.trials.values()) == 12
+    assert current_job(log, search).budget.trials == 12
+
+
+def test_a_finished_search_goes_on_with_a_larger_budget(log: Log) -> None:
+    search = start(Job.parse(JOB), log)
+    drive(search, log)
+    before = history_of(log, search)
+    assert drive(search, log).state == "finished"
+    assert len(history_of(log, search).trials) == len(before.trials), "there was nothing left to do"
+    assert resume(search, log, {"budget": {"trials": 15}}).state == "finished"
+    after = history_of(log, search)
+    assert sum(r.arm in ("strategy", "baseline") for r in after.trials.values()) == 15
+    assert [r.result for r in after.trials.values()][: len(before.trials)] == [r.result for r in before.trials.values()]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [({"seed": 4}, "seed cannot change"), ({"budget": {"trials": 0}}, "at least 1"), ({"pool": "locale"}, "'local'")],
+)
+def test_a_wrong_change_is_refused_before_it_is_written(overrides: dict[str, Json], message: str, log: Log) -> None:
+    search = start(Job.parse(JOB), log)
+    with pytest.raises(UserError, match=message):
+        extend(search, log, overrides)
+    assert not list(log.entries(search, kinds=("request",)))
+
+
+def test_an_enqueued_candidate_is_tried_and_named_so(log: Log) -> None:
+    search = start(Job.parse(JOB), log)
+    log.request(search, "enqueue", {"candidate": {"a": 5, "b": 0}})
+    drive(search, log)
+    first = history_of(log, search).trials[0]
+    assert (first.arm, first.trial.candidate.json()) == ("enqueued", {"a": 5, "b": 0})
+
+
+def test_a_second_driver_is_refused_while_the_first_one_lives(log: Log) -> None:
+    search = start(Job.parse(JOB), log)
+    refused: list[str] = []
+
+    def again() -> None:
+        with pytest.raises(UserError) as caught:
+            drive(search, log)
+        refused.append(str(caught.value))
+
+    assert drive(search, log, At(3, again)).state == "finished"
+    assert refused
+    assert all("is being run by process" in message for message in refused)
+
+
+def test_a_driver_that_lost_its_search_says_so_and_leaves_no_worker(log: Log) -> None:
+    search = start(Job.parse(JOB), log)
+    pools: list[Instant] = []
+
+    def seize() -> None:
+        pools.append(Instant.latest)
+        log.acquire(search, force=True)
+
+    with pytest.raises(UserError, match="another driver has taken try over"):
+        drive(search, log, At(3, seize))
+    assert pools[0].closed
+
+
+def test_an_error_in_the_driver_leaves_no_worker_and_a_search_that_can_go_on(log: Log) -> None:
+    search = start(Job.parse(JOB), log)
+
+    def fail() -> None:
+        raise ZeroDivisionError("as it happens")
+
+    with pytest.raises(ZeroDivisionError):
+        drive(search, log, At(3, fail))
+    assert Instant.latest.closed
+    header = log.header(search)
+    assert (header.state, header.reason) == ("failed", "ZeroDivisionError: as it happens")
+    assert drive(search, log).state == "finished"
+
+
+def test_a_search_in_which_nothing_completes_has_failed(log: Log) -> None:
+    job = {**JOB, "task": {"name": "stand_ins:SumTask", "fail": [0, 1, 2]}, "budget": {"trials": 3}}
+    search = start(Job.parse(job), log)
+    ending = drive(search, log)
+    assert ending.state == "failed"
+    assert "none of 3 trials completed" in ending.reason
+    assert "this one fails" in ending.reason
+
+
+def test_missing_data_are_one_error_before_any_worker_starts(tmp_path: Path, log: Log) -> None:
+    task = {"name": "image_classification", "dataset": "cifar10", "root": str(tmp_path), "download": False}
+    search = start(Job.parse({**DIGITS, "task": task}), log)
+    with pytest.raises(UserError, match=r"cifar|CIFAR"):
+        drive(search, log)
+    assert not history_of(log, search).trials
+
+
+def test_wall_time_is_what_drivers_worked_not_what_lies_between() -> None:
+    kinds = [("driver", 10), ("ask", 11), ("tell", 15), ("state", 16), ("request", 90), ("driver", 100), ("tell", 103)]
+    kinds += [("driver", 500), ("tell", 501)]  # the second driver was killed after 3 s
+    assert elapsed(Entry(i, float(time), kind, None, {}) for i, (kind, time) in enumerate(kinds)) == 6 + 3 + 1
+
+
+def test_time_that_earlier_drivers_took_counts(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = start(Job.parse({**JOB, "budget": {"seconds": 1000}}), log)
+    monkeypatch.setattr("nas.driver.elapsed", lambda entries: 1000.0)
+    ending = drive(search, log)
+    assert (ending.state, ending.reason) == ("finished", "the budget of 1000 seconds is spent")
+
+
+@pytest.mark.parametrize(
+    "pool", [{"name": "local", "slots": 2}, pytest.param({"name": "ray", "slots": 2}, marks=pytest.mark.slow)]
+)
+def test_a_real_search_retrains_and_tests_its_winner(pool: Json, tmp_path: Path) -> None:
+    with nas.run({**DIGITS, "pool": pool}) as search:
+        assert search.state == "finished"
+        assert arms(search.history) == {"strategy": 3, "final": 2, "test": 1}
+        errors = [record.result.error for record in search.trials() if record.result and record.result.error]
+        assert not errors
+        winner, test = search.winner(), search.test()
+        assert winner.result is not None
+        finals = [r.result.metrics["accuracy"] for r in search.trials() if r.arm == "final" and r.result]
+        assert winner.result.metrics["accuracy"] == max(finals)
+        assert test["test_accuracy"] == test["test_correct"] / test["test_total"]
+        assert winner.result.outcome is Outcome.COMPLETED
+
+
+def test_importing_nas_imports_nothing_heavy() -> None:
+    code = "import nas, sys; print(*sorted({'torch', 'ray', 'pydantic', 'pandas', 'numpy', 'yaml'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_a_public_name_that_does_not_exist_lists_those_that_do() -> None:
+    assert set(nas.__all__) <= set(dir(nas))
+    assert all(hasattr(nas, name) for name in nas.__all__)
+    with pytest.raises(AttributeError, match="there are NotFoundError, Search"):
+        _ = nas.Searhc
