@@ -37,7 +37,7 @@ def needed(history: History, objectives: Sequence[Objective], top: int = TOP) ->
     records = history.trials
     firm = {trial for trial, record in records.items() if record.arm in ("final", "test") or record.result is None}
     firm |= {parent for trial in firm if (parent := records[trial].trial.parent) is not None}
-    rungs = [trial for trial, r in records.items() if r.completed and r.trial.epochs < r.trial.horizon]
+    rungs = [r.trial.id for r in history.searched() if r.completed and r.trial.epochs < r.trial.horizon]
     return Needed(frozenset(firm), dict.fromkeys([*_best(history, objectives, top), *rungs]))
 
 
