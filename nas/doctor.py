@@ -58,7 +58,6 @@ def examine(place: str | None = None) -> Iterator[Finding]:
 def python() -> Finding:
     """The interpreter's version."""
     found = f"{sys.version.split()[0]} at {sys.executable}"
-    return Finding("python", Level.BROKEN, found, "Python 3.11 or newer is needed: install it, make a new .venv")
     return Finding("python", Level.FINE, found)
 
 
