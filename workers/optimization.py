@@ -80,9 +80,15 @@ def optimizer_tensors(chosen: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(chosen: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Put back what `optimizer_tensors` gave.
+
+    Moments take the memory format of their weight: fused kernels walk both through memory in one order.
+    """
+    weights = [weight for group in chosen.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         place, _, name = key.partition("/")
-        state.setdefault(int(place), {})[name] = value
+        weight = weights[int(place)]
+        moment = torch.empty_like(weight, dtype=value.dtype).copy_(value) if value.shape == weight.shape else value
+        state.setdefault(int(place), {})[name] = moment.detach()
     chosen.load_state_dict({"state": state, "param_groups": chosen.state_dict()["param_groups"]})
