@@ -153,6 +153,44 @@ def test_workers_killed_in_the_middle_of_a_trial_are_replaced(tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_a_cluster_whose_workers_raylet_and_driver_are_killed(tmp_path: Path) -> None:
+    chaos = Chaos(tmp_path, 300, {"name": "ray", "slots": 2}, seconds=0.1)
+    driver = chaos.drive()
+    spared: set[int] = set()
+    for _ in range(3):
+        chaos.kill_worker(driver, spared)
+    while not (flying := chaos_trial.in_flight(chaos.ledger)):
+        assert driver.poll() is None
+    spared |= {line.trial for line in flying}
+    os.kill(_raylet(driver.pid), signal.SIGKILL)
+    chaos.killed()
+    while {line.pid for line in chaos_trial.in_flight(chaos.ledger)} <= {line.pid for line in flying}:
+        assert driver.poll() is None, "the pool begins anew with another raylet, so the driver needs no help"
+    chaos.kill_worker(driver, spared)
+    driver.kill()
+    chaos.ends(driver, -signal.SIGKILL)
+    chaos.killed()
+    for moment in ("before-tell", "after-commit"):
+        chaos.kill(moment, 20)
+    chaos.finish()
+    assert chaos.kills == 8
+
+
+def _raylet(driver: int) -> int:
+    """The raylet that a driver has started."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            command = (status.parent / "cmdline").read_bytes().split(b"\0")[0]
+        except OSError:
+            continue
+        if parent == driver and command.endswith(b"/raylet"):
+            return int(status.parent.name)
+    raise AssertionError(f"the driver {driver} has no raylet")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_thirty_killed_drivers(tmp_path: Path) -> None:
     chaos = Chaos(tmp_path, 200, {"name": "local", "slots": 2})
     for count in (1, 2, 4, 7, 11):

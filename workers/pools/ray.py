@@ -57,6 +57,7 @@ class Ray(Pool):
         self._grace = grace
         self._share = {"CPU": float(setup.threads if cpus is None else cpus), "GPU": float(gpus)}
         self._fixed = None if slots == "auto" else slots
+        self._address = address
         self._owner = _connect(address, self._share, self._fixed)
         self._record = json.dumps(setup.json())
         self._depth = depth
@@ -193,6 +194,8 @@ class Ray(Pool):
     def _survey(self, now: float) -> None:
         """Look at the cluster, and have as many actors as it has room for."""
         self._next_survey = now + SURVEY
+        if self._owner and not any(node["Alive"] for node in ray.nodes()):
+            self._begin_anew(now)
         wanted = _room(self._share) if self._fixed is None else self._fixed
         for slot in [slot for slot in self._slots if not slot.up][: max(0, len(self._slots) - wanted)]:
             self._drop(slot, "", now)
@@ -203,6 +206,15 @@ class Ray(Pool):
         slot = _Slot(hire(self._record, self._share))
         self._slots.append(slot)
         self._awaited[slot.actor.ready.remote()] = slot
+
+    def _begin_anew(self, now: float) -> None:
+        """Start another cluster of this machine: the raylet of ours is dead, and what dies of it is lost."""
+        for slot in list(self._slots):
+            slot.up = False
+            self._drop(slot, "the raylet of this machine died", now)
+        self._recount()
+        ray.shutdown()
+        self._owner = _connect(self._address, self._share, self._fixed)
 
     def _drop(self, slot: _Slot, error: str, now: float) -> None:
         """Give an actor up; one that had come up is replaced at once, any other at the next survey."""
