@@ -10,6 +10,7 @@ from typing import final
 
 from nas.architecture import Architecture
 from nas.exporter import Exporter, Winner
+from nas.standalone.literal import compact
 from workers.plugins import Spec
 from workers.trial import Json
 
@@ -19,7 +20,7 @@ class ArchitectureExporter(Exporter):
     """Writes `architecture.json`, which `nas.architecture.read_architecture` reads back."""
 
     def export(self, winner: Winner, folder: Path, missing: Mapping[str, str]) -> None:
-        text = json.dumps(architecture(winner).json(), indent=2, ensure_ascii=False)
+        text = compact(json.loads(json.dumps(architecture(winner).json())))
         (folder / "architecture.json").write_text(text + "\n", encoding="utf-8")
 
 

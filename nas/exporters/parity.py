@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from nas.exporter import Exporter, Winner
 from nas.exporters.pt2 import first_line
+from nas.standalone.literal import compact
 from nas.standalone.running import run
 from workers.errors import UserError
 from workers.task import State
@@ -30,7 +30,7 @@ class ParityExporter(Exporter):
 
     def export(self, winner: Winner, folder: Path, missing: Mapping[str, str]) -> None:
         record = parity(winner, folder)
-        (folder / "parity.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (folder / "parity.json").write_text(compact(record) + "\n", encoding="utf-8")
         for form, batches in record["forms"].items():
             for name, found in batches.items():
                 if isinstance(found, Mapping) and not found["relative"] <= TOLERANCE:

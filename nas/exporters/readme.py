@@ -37,7 +37,7 @@ def readme(winner: Winner, folder: Path, missing: Mapping[str, str]) -> str:
     parts = [
         f"# {winner.search}: trial {winner.record.trial.id}",
         "A network found and trained by Cellwright.",
-        _loading(folder),
+        _loading(winner, folder),
         _input(winner),
         _scores(winner),
         _proof(folder),
@@ -47,17 +47,20 @@ def readme(winner: Winner, folder: Path, missing: Mapping[str, str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _loading(folder: Path) -> str:
+def _loading(winner: Winner, folder: Path) -> str:
+    shapes = [("3", *map(str, shape)) for shape in winner.task.signature.inputs.values()]
+    inputs = ", ".join(f"torch.zeros({', '.join(shape)})" for shape in shapes)
     if (folder / "model.py").is_file() and (folder / "weights.safetensors").is_file():
-        code = ["import torch", "from model import load", "network = load()", "logits = network(images)"]
-        note = "In this folder, with `pip install torch safetensors`; `images` as below."
+        code = ["import torch", "from model import load", "network = load()", f"outputs = network({inputs})"]
+        note = "In this folder, with `pip install torch safetensors`."
     elif (folder / "model.pt2").is_file():
-        code = ["import torch", 'network = torch.export.load("model.pt2").module()', "logits = network(images)"]
-        note = "In this folder, with `pip install torch`; `images` as below."
+        code = ["import torch", 'network = torch.export.load("model.pt2").module()', f"outputs = network({inputs})"]
+        note = "In this folder, with `pip install torch`."
     elif (folder / "model.onnx").is_file():
-        code = ["import onnxruntime", 'session = onnxruntime.InferenceSession("model.onnx")']
-        code.append("logits = session.run(None, {session.get_inputs()[0].name: images})[0]")
-        note = "In this folder, with `pip install onnxruntime`; `images` as below."
+        code = ["import numpy", "import onnxruntime", 'session = onnxruntime.InferenceSession("model.onnx")']
+        code.append("named = {one.name: numpy.zeros((3, *one.shape[1:]), 'float32') for one in session.get_inputs()}")
+        code.append("outputs = session.run(None, named)")
+        note = "In this folder, with `pip install onnxruntime`."
     else:
         return ""
     return "## Load it\n\n```python\n" + "\n".join(code) + "\n```\n\n" + note

@@ -19,4 +19,6 @@ class SafetensorsExporter(Exporter):
         # Copies, since tensors that share memory (tied weights) cannot be written otherwise.
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in winner.model.state_dict().items()}
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(tensors, folder / "weights.safetensors", metadata={"format": "pt"})
+        file = folder / "weights.safetensors"
+        save_file(tensors, file, metadata={"format": "pt"})
+        file.chmod(0o644)  # it is written for its owner alone

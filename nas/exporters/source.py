@@ -10,12 +10,12 @@ from typing import Any, final
 from nas.exporter import Exporter, LeftOut, Winner
 from nas.quantities import metric
 from nas.standalone.inline import Standalone, inline
+from nas.standalone.literal import literal
 from nas.standalone.module import InlineError
 from nas.standalone.running import run
 from search_spaces.space import Blueprint
 
 REPLACE = "search_spaces.activations:replace_relu"
-WIDTH = 120
 
 FOOT = '''
 def build() -> nn.Module:
@@ -115,31 +115,6 @@ def _builds(source: str) -> bool:
     except Exception:
         return False
     return True
-
-
-def literal(value: Any, indent: int = 0, room: int = WIDTH - 12) -> str:
-    """Plain JSON as Python source: on one line where it fits, else one item per line."""
-    flat = _flat(value)
-    if len(flat) + indent <= room or not isinstance(value, dict | list) or not value:
-        return flat
-    pad = " " * (indent + 4)
-    if isinstance(value, dict):
-        lines = [f"{pad}{_flat(key)}: {literal(item, indent + 4, room)}," for key, item in value.items()]
-        return "\n".join(["{", *lines, " " * indent + "}"])
-    lines = [f"{pad}{literal(item, indent + 4, room)}," for item in value]
-    return "\n".join(["[", *lines, " " * indent + "]"])
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flat(key)}: {_flat(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flat, value)) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
-        return f'float("{value}")'
-    return repr(value)
 
 
 def _heading(winner: Winner) -> str:

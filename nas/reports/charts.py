@@ -117,8 +117,8 @@ def trade(subject: Subject) -> str:
         layers.append(
             Dots([_place(r, first, second) for r in chosen], style, [_said(r, first, second) for r in chosen])
         )
-    edge = sorted(_place(record, first, second) for record in best)
-    layers.append(Line(edge, "front", "" if len(edge) < 2 else "front"))
+    edge = sorted((_place(record, first, second) for record in best), reverse=second.gain(1.0) > 0)
+    layers.append(Line(edge, "front", steps=True))
     layers.append(Dots(edge, "front", radius=4.0))
     spread = [place for place, _ in (_place(record, first, second) for record in records)]
     log = bool(spread) and min(spread) > 0 and max(spread) / min(spread) > 8

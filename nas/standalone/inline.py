@@ -86,18 +86,19 @@ def _ordered(gathering: Gathering, roots: Sequence[Definition]) -> list[Definiti
             if isinstance(target, Definition) and (reference.now or not at_once):
                 yield target
 
-    def visit(definition: Definition, at_once: bool, seen: set[Definition], order: dict[Definition, None]) -> None:
+    def visit(definition: Definition, at_once: bool, seen: set[Definition], placed: dict[Definition, None]) -> None:
         if definition not in seen:
             seen.add(definition)
             for one in needs(definition, at_once):
-                visit(one, at_once, seen, order)
-            order[definition] = None
+                visit(one, at_once, seen, placed)
+            placed[definition] = None
 
     seen: set[Definition] = set()
     pleasant: dict[Definition, None] = {}
     for root in roots:
         visit(root, False, seen, pleasant)
-    seen, order = set(), {}
+    seen = set()
+    order: dict[Definition, None] = {}
     for definition in pleasant:
         visit(definition, True, seen, order)
     return list(order)

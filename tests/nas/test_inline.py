@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.exporters.source import literal, model_source
+from nas.exporters.source import model_source
 from nas.standalone.inline import inline
+from nas.standalone.literal import compact, literal
 from nas.standalone.module import InlineError
 from nas.standalone.running import run
 from search_spaces.space import Blueprint
@@ -246,4 +248,5 @@ def test_an_activation_comes_along() -> None:
 )
 def test_arguments_are_written_as_python(value: object) -> None:
     assert eval(literal(value), {}) == value
+    assert json.loads(compact(value)) == value
     assert max(map(len, literal([value] * 9).splitlines())) <= 120
