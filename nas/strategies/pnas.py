@@ -80,8 +80,8 @@ class Pnas(Strategy):
     `pairwise_hinge`). `hyperparameters` says what becomes of decisions that are not the space's: `draw` them for every
     trial, or `keep` the parent's.
 
-    A trial's note holds its `level`, the `predicted` metric, and `fitted`, the rank correlation of the surrogate on
-    the level that it was just fitted to; `nas.surrogates.correlation` reads them from a journal.
+    A trial's note holds its `level`, `partial` while it can grow, the `predicted` metric, and `fitted`, the rank
+    correlation of the surrogate on the level that it was just fitted to; `nas.surrogates.correlation` reads them.
     """
 
     objectives_at_most = 1
@@ -186,6 +186,8 @@ class Pnas(Strategy):
 
     def _trial(self, draw: Draw, number: int, level: _Level, pick: _Pick) -> Trial:
         note: dict[str, Json] = {"level": number}
+        if next(self.space.grow(pick.candidate), None) is not None:
+            note["partial"] = True
         if pick.predicted is not None:
             note["predicted"] = round(self.setting.objectives[0].gain(pick.predicted), 6)
         if level.fitted is not None:
@@ -221,7 +223,8 @@ class Pnas(Strategy):
 
         trials = self._levels[len(before) - 1]
         gains = self._gains(before)
-        parents = sorted(trials, key=lambda trial: (-gains[trial], trial))[: self.beam]
+        known = self._scores.known()
+        parents = sorted(trials, key=lambda trial: (-gains[trial], trial not in known, trial))[: self.beam]
         candidates = [self._architecture(self._trials[trial]) for trial in parents]
         frontier = Frontier(self.space, self._vocabulary, candidates)
         if not len(frontier):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -26,13 +27,24 @@ _STEPS = 100  # of Adam per fit
 _BATCH = 256  # sequences per step
 
 
+@contextmanager
+def _on_one_thread() -> Iterator[None]:
+    """Small matrices gain little from a second thread, and wait twenty times as long where another process has it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @final
 class Ensemble(Surrogate):
     """`members` networks (`lstm`, `mlp`), each on all but its own 1/`members` of the data.
 
     With the loss `l1` a sigmoid stands at the end, and scores that are no shares of 1 are scaled to lie between 0 and
     1; the ranking losses (`list_mle`, `pairwise_hinge`) leave the networks' outputs free, which are then scaled to the
-    unit of the scores. All randomness comes from `seed`.
+    unit of the scores. All randomness comes from `seed`. Fits take one thread, `expand` as many as torch is set to.
     """
 
     def __init__(
@@ -62,6 +74,7 @@ class Ensemble(Surrogate):
             self._slope = slope / said_slope
             self._shift = shift - said_shift * self._slope
 
+    @_on_one_thread()
     def _train(self, ids: torch.Tensor, targets: torch.Tensor, rate: float) -> None:
         count = len(targets)
         fold = count // self._members if self._members > 1 else 0
@@ -77,6 +90,7 @@ class Ensemble(Surrogate):
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
+    @_on_one_thread()
     def predict(self, sequences: Sequence[Tokens]) -> NDArray[np.float64]:
         return self._say(_padded(sequences)) * self._slope + self._shift
 
