@@ -120,7 +120,8 @@ class History:
         """Take one more entry into account; one that speaks of a trial never asked (a salvaged journal) is skipped."""
         body, kind = entry.body, entry.kind
         if kind == "ask":
-            self.asked(Trial.from_json(body), entry.time)
+            if entry.trial not in self.trials:
+                self.asked(Trial.from_json(body), entry.time)
         elif kind == "attempt":
             if entry.trial in self.trials:
                 self.issued(entry.trial, body["number"], entry.time)

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import TypeVar, final
 
 from nas.history import Entry, History, TrialRecord
-from nas.log import Log, Superseded
+from nas.log import FullError, Log, Superseded
 from nas.strategy import Strategy
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
@@ -121,8 +121,12 @@ class Journal:
         if self._pulse is not None and self._pulse.superseded is not None:
             raise self._pulse.superseded
         if self._buffer and (self._urgent or time.monotonic() >= self._flush_at):
-            self._last = self.log.append(self.search, self.epoch, self._buffer)
-            self._buffer, self._urgent = [], False
+            entries, self._buffer, self._urgent = self._buffer, [], False
+            try:
+                self._last = self.log.append(self.search, self.epoch, entries)
+            except UserError as error:  # a second chance for `release`, but nothing is ever written twice
+                self._buffer = [] if isinstance(error, FullError) and error.written else entries
+                raise
             self._flush_at = time.monotonic() + PATIENCE
 
     def release(self, state: str, reason: str = "") -> None:

@@ -30,6 +30,14 @@ class DamagedError(UserError):
     """What is stored cannot be read as it was written."""
 
 
+class FullError(UserError):
+    """The disk takes no more; `written` says that it took, for the last time, what it was just given."""
+
+    def __init__(self, message: str, written: bool = False) -> None:
+        super().__init__(message)
+        self.written = written
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Header:

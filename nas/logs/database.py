@@ -13,7 +13,7 @@ from zlib import crc32
 
 from nas import machine
 from nas.history import Entry
-from nas.log import DamagedError, Header, read_json
+from nas.log import DamagedError, FullError, Header, read_json
 from nas.process import Process
 from workers.errors import NotFoundError, UserError
 
@@ -33,10 +33,6 @@ RESERVE_BYTES = 1 << 20
 PATIENCE = 30.0  # seconds to wait for another process's transaction
 
 Row = tuple[int, float, str, int | None, str, int]
-
-
-class FullError(UserError):
-    """The disk takes no more."""
 
 
 @final

@@ -13,8 +13,8 @@ from threading import RLock
 from typing import final
 
 from nas.history import Entry
-from nas.log import DamagedError, Header, Log, Superseded, durable, refuse, request_body, write_json
-from nas.logs.database import ROWS, Database, FullError, checksum, entry, header_checksum
+from nas.log import DamagedError, FullError, Header, Log, Superseded, durable, refuse, request_body, write_json
+from nas.logs.database import ROWS, Database, checksum, entry, header_checksum
 from nas.process import Process
 from nas.salvage import repair, salvage
 from nas.versions import versions as versions_here
@@ -116,10 +116,11 @@ class SqliteLog(Log):
         database = self._known(search)
         try:
             return self._append(database, epoch, entries)
-        except FullError:
-            if database.spend():  # what has finished is written, and then the driver hears that it must end
-                self._append(database, epoch, entries)
-            raise
+        except FullError as error:
+            if not database.spend():
+                raise
+            self._append(database, epoch, entries)  # what has finished is written; then the driver must end
+            raise FullError(str(error), written=True) from error
 
     def heartbeat(self, search: str, epoch: int) -> None:
         with self._known(search).transaction() as connection:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -234,6 +235,33 @@ def test_a_reader_misses_nothing_while_several_processes_write(log: Log, place: 
     assert [writer.returncode for writer in writers] == [0, 0]
     seen += [one.sequence for one in log.entries("try", after=seen[-1])]
     assert seen == list(range(1, written + 80 + 1))
+
+
+@pytest.mark.parametrize("place", [pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
+def test_a_takeover_that_is_under_way_counts(log: Log, place: str) -> None:
+    """A driver that writes while another takes over waits for it, and then writes nothing."""
+    import psycopg
+
+    epoch = log.acquire("try")
+    said: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            log.append("try", epoch, [entry()])
+        except Superseded as error:
+            said.append(error)
+
+    writer = Thread(target=write)
+    with psycopg.connect(place) as other:
+        other.execute("UPDATE cellwright_search SET epoch = epoch + 1")
+        writer.start()
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        with psycopg.connect(place, autocommit=True) as watcher:
+            while writer.is_alive() and not watcher.execute(waits).fetchone():
+                continue
+    writer.join()
+    assert len(said) == 1
+    assert [one.kind for one in log.entries("try")] == ["driver"]
 
 
 def test_closing_twice_is_closing_once(log: Log) -> None:

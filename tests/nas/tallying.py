@@ -30,10 +30,7 @@ class Tally(Strategy):
         self.budget, self.chokes_on = budget, chokes_on
         self.heard: list[tuple[str, object]] = []
         self.queue: list[Candidate] = []
-
-    @property
-    def asks(self) -> int:
-        return sum(kind == "asked" for kind, _ in self.heard)
+        self.asks = 0
 
     @property
     def exhausted(self) -> bool:
@@ -49,6 +46,7 @@ class Tally(Strategy):
     def asked(self, trial: Trial) -> None:
         if trial.note:
             self.queue.remove(trial.candidate)
+        self.asks += 1
         self.heard.append(("asked", trial))
 
     def told(self, result: Result) -> None:

@@ -229,6 +229,17 @@ def test_a_request_is_noticed_applied_once_and_relived_where_it_took_effect(log:
     assert kinds(log).count("applied") == 2
 
 
+def test_a_request_that_comes_between_two_turns_is_not_overlooked(log: Log) -> None:
+    journal = drive(log, strategy := Tally(2))
+    see_requests(journal, strategy)
+    (first,) = journal.ask(strategy, 1)
+    log.request("try", "extend", {"trials": 1})
+    journal.tell(strategy, answer(first))
+    journal.ask(strategy, 1)  # what is written behind the request is no sign that it was seen
+    see_requests(journal, strategy)
+    assert strategy.budget == 3
+
+
 def test_a_request_to_a_driver_that_died_is_applied_by_the_next(log: Log) -> None:
     journal = drive(log, strategy := Tally(1))
     journal.tell(strategy, answer(journal.ask(strategy, 1)[0]))

@@ -8,18 +8,20 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tallying import in_child
+from tallying import ScriptedPool, Tally, in_child
 
 from nas import machine
 from nas.history import Entry
-from nas.log import STALE, Log
+from nas.journal import Journal
+from nas.log import STALE, FullError, Log
 from nas.logs import database
-from nas.logs.database import FullError
 from nas.logs.sqlite import FILE, SqliteLog
+from nas.search import search
 from workers.errors import UserError
 
 Require = Callable[[str, bool, str], None]
@@ -90,6 +92,21 @@ def test_a_full_disk_loses_nothing_that_was_committed(small_disk: Path) -> None:
     again.append("try", epoch, [note(written)])
     assert notes(again) == list(range(written + 1))
     again.close()
+
+
+def test_a_full_disk_ends_a_search_and_nothing_is_written_twice(small_disk: Path) -> None:
+    log = SqliteLog(small_disk)
+    log.create("try", {}, {})
+    journal = Journal(log, "try", log.acquire("try"), pulse=None)
+    pool = ScriptedPool(2)
+    with pytest.raises(FullError):
+        search(Tally(100_000), pool, journal)
+    journal.release("failed", "the disk is full")
+    counts = Counter((one.kind, one.trial) for one in log.entries("try") if one.kind in ("ask", "attempt", "tell"))
+    assert set(counts.values()) == {1}
+    assert {attempt.trial.id for attempt in pool.submitted} <= {trial for kind, trial in counts if kind == "tell"}
+    assert log.header("try").state == "failed"
+    log.close()
 
 
 def test_a_limit_on_files_loses_nothing_that_was_committed(log: SqliteLog, tmp_path: Path) -> None:
