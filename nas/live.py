@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO, final
 
 from nas.history import History, TrialRecord
 from nas.quantities import duration, metric
-from nas.tally import Tally
+from nas.tally import STEP, Tally
 from workers.objectives import Objective
 
 if TYPE_CHECKING:
@@ -84,11 +84,13 @@ class View(AbstractContextManager["View"]):
         self.due = now + took + max(self.interval, took / COST)
 
     def _remaining(self, now: float) -> float | None:
-        """Seconds until the budget is spent at the pace so far, None while there is no pace yet."""
-        guesses = []
+        """Seconds until the budget is spent at the pace so far; None while there is no pace yet, or nothing left."""
+        guesses: list[float] = []
+        if self.goal.trials is not None and self.tally.ended >= self.goal.trials:
+            return None
         done = self.tally.ended - (self.ended_before or 0)
         if self.goal.trials is not None and done > 0:
-            guesses.append((now - self.began) / done * max(0, self.goal.trials - self.tally.ended))
+            guesses.append((now - self.began) / done * (self.goal.trials - self.tally.ended))
         if self.goal.seconds is not None:
             guesses.append(max(0.0, self.goal.seconds - (now - self.began)))
         return min(guesses, default=None)
@@ -108,22 +110,30 @@ class Moment:
 
     @property
     def trials(self) -> str:
-        """`12 of 60 trials: 10 completed, 2 failed`."""
+        """`12 of 60 trials: 10 completed, 2 failed; 3 trained again`."""
+        tally = self.tally
         total = f" of {self.goal.trials}" if self.goal.trials is not None else ""
-        outcomes = ", ".join(f"{number} {name}" for name, number in sorted(self.tally.outcomes.items()))
-        return f"{self.tally.ended}{total} trials" + (f": {outcomes}" if outcomes else "")
+        outcomes = ", ".join(f"{number} {name}" for name, number in sorted(tally.outcomes.items()))
+        again = f"; {tally.apart} trained again or tested" if tally.apart else ""
+        return f"{tally.ended}{total} trials" + (f": {outcomes}" if outcomes else "") + again
 
     @property
     def best(self) -> str:
-        """The best of the search beside the best of its baseline, by the first objective."""
-        if not self.goal.objectives:
-            return ""
+        """The best of each arm by the first objective, the strategy's first; empty while there is none.
+
+        While nothing of full size has completed, the best of what led there.
+        """
+        best = dict(self.tally.best)
+        step = best.pop(STEP, None)
+        if step is not None and not best:
+            return f"{self._named('best', step)}, a smaller step"
+        order = sorted(best, key=lambda arm: arm != "strategy")
+        return ", ".join(self._named("best" if arm == "strategy" else arm, best[arm]) for arm in order)
+
+    def _named(self, what: str, record: TrialRecord) -> str:
         name = self.goal.objectives[0].metric
-        parts = []
-        for arm, record in sorted(self.tally.best.items(), key=lambda item: item[0] != "strategy"):
-            value = metric(record.result.metrics[name]) if record.result else "-"
-            parts.append(f"{'best' if arm == 'strategy' else arm} {name} {value} (trial {record.trial.id})")
-        return ", ".join(parts)
+        value = record.result.metrics.get(name) if record.result else None
+        return f"{what} {name} {metric(value)} (trial {record.trial.id})"
 
     @property
     def times(self) -> str:

@@ -11,6 +11,7 @@ from nas.history import History, TrialRecord
 from workers.objectives import Objective
 
 APART = ("final", "test")  # arms beside the search proper
+STEP = "step"  # stands for the arm of a trial that is smaller, or trained for less long, than what is searched
 
 
 @final
@@ -21,10 +22,12 @@ class Tally:
         self.objectives = tuple(objectives)
         self.outcomes: Counter[str] = Counter()
         self.best: dict[str, TrialRecord] = {}
+        self._gains: dict[str, tuple[float, ...]] = {}
         self.open: dict[int, TrialRecord] = {}
         self.asked = 0
         self.searched = 0
         self.ended = 0
+        self.apart = 0
 
     def update(self, history: History) -> list[TrialRecord]:
         """Take in what is new in `history`; the trials that ended since the last call, in the order they were asked."""
@@ -45,12 +48,12 @@ class Tally:
 
     def _count(self, record: TrialRecord) -> None:
         assert record.result is not None
-        self.outcomes[str(record.result.outcome)] += 1
-        self.ended += record.arm not in APART
-        if record.completed and record.full and self._gain(record) is not None:
-            best = self.best.get(record.arm)
-            if best is None or self._gain(record) > self._gain(best):  # type: ignore[operator]
-                self.best[record.arm] = record
-
-    def _gain(self, record: TrialRecord) -> tuple[float, ...] | None:
-        return record.gains(self.objectives[:1]) if self.objectives else None
+        if record.arm in APART:
+            self.apart += 1
+        else:
+            self.ended += 1
+            self.outcomes[str(record.result.outcome)] += 1
+        gain = record.gains(self.objectives[:1]) if self.objectives else None
+        arm = record.arm if record.full else STEP
+        if gain is not None and (arm not in self._gains or gain > self._gains[arm]):
+            self._gains[arm], self.best[arm] = gain, record

@@ -18,7 +18,7 @@ def show(
         str, typer.Argument(metavar="ID|FILE", help="A search, or a JSON file with a candidate.", show_default=False)
     ] = "last",
     trial: Annotated[
-        int | None, typer.Argument(metavar="TRIAL", help="Which trial; otherwise the best.", show_default=False)
+        int | None, typer.Argument(metavar="TRIAL", help="Which trial; otherwise the winner.", show_default=False)
     ] = None,
     space: Annotated[
         str | None,
@@ -48,24 +48,20 @@ def show(
 
 
 def _of_search(given: str, trial: int | None, journal: str | None) -> Picture:
+    from nas.api import winner
     from nas.cli.lookup import find, find_trial, history, opened
     from nas.cli.picture import draw
-    from nas.job import Job
-    from nas.plan import Plan
-    from nas.summary import best, objectives
+    from nas.recorded import current_plan
+    from nas.summary import objectives
     from workers.errors import NotFoundError
 
     with opened(journal) as log:
         header = find(log, given)
         known = history(log, header)
-    if trial is not None:
-        record = find_trial(known, header.search, trial)
-    else:
-        found = best(known, objectives(header.job))
-        if not found:
+        record = winner(known, objectives(header.job)) if trial is None else find_trial(known, header.search, trial)
+        if record is None:
             raise NotFoundError(f"{header.search} has no completed trial yet: name a trial (`nas trials` lists them)")
-        record = found[0]
-    plan = Plan.of(Job.parse(header.job))
+        plan = current_plan(log, header.search)
     return draw(f"{header.search}, trial {record.trial.id}", plan.space, record.trial.candidate, plan.task.signature)
 
 

@@ -88,13 +88,12 @@ def enqueue(
     from nas.cli.lookup import find, opened
     from nas.cli.output import remark
     from nas.cli.settings import candidate as read_candidate
-    from nas.driver import current_job
-    from nas.plan import Plan
+    from nas.recorded import current_plan
 
     wanted = read_candidate(candidate)
     with opened(journal) as log:
         header = find(log, search)
-        chosen = Plan.of(current_job(log, header.search)).decisions.candidate(wanted)
+        chosen = current_plan(log, header.search).decisions.candidate(wanted)
         log.request(header.search, "enqueue", {"candidate": chosen.json()})
     when = "as soon as a slot is free" if header.driven() else f"when it goes on: nas resume {header.search}"
     remark(f"{header.search} will try it {when}.")
@@ -102,10 +101,13 @@ def enqueue(
 
 def _drive(log: Log, search: str, quiet: bool, force: bool = False) -> None:
     """Drive `search` to its end, shown on stderr; leaves with the exit code that says how it ended."""
+    from nas.cli.lookup import history
     from nas.cli.output import remark
-    from nas.driver import current_job, drive
+    from nas.cli.text import standing_lines
+    from nas.driver import drive
     from nas.live import view
-    from nas.summary import goal
+    from nas.recorded import current_job
+    from nas.summary import goal, standing
 
     with view(goal(search, current_job(log, search).json()), quiet) as progress:
         ending = drive(search, log, progress, force)
@@ -116,3 +118,8 @@ def _drive(log: Log, search: str, quiet: bool, force: bool = False) -> None:
     if ending.state != "finished":
         remark(f"Go on with: nas resume {search}")
         raise typer.Exit(Exit.INTERRUPTED)
+    if not quiet:
+        lines = standing_lines(standing(header := log.header(search), history(log, header)))
+        for name in ("best", "baseline", "final", "next"):
+            for line in lines.get(name, "").splitlines():
+                remark(f"{name:<8}  {line}")

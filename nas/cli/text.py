@@ -26,7 +26,7 @@ def standing_lines(stands: Mapping[str, Json]) -> dict[str, str]:
         ),
         "started": f"{day(stands['created'])}, {duration(stands['seconds'])}",
         "trials": _counts(stands),
-        "best": "\n".join(map(brief, stands["best"])) or "none completed yet",
+        "best": "\n".join(map(brief, stands["best"])) or _none(stands),
     }
     if stands["baseline"]:
         lines["baseline"] = "\n".join(map(brief, stands["baseline"]))
@@ -39,6 +39,10 @@ def standing_lines(stands: Mapping[str, Json]) -> dict[str, str]:
     elif stands["state"] == "finished":
         lines["next"] = f"nas export {stands['search']}" if stands["space"] else f"nas report {stands['search']}"
     return {name: value for name, value in lines.items() if value}
+
+
+def _none(stands: Mapping[str, Json]) -> str:
+    return "no trial of full size completed yet" if stands["trials"].get("completed") else "no trial completed yet"
 
 
 def brief(trial: Mapping[str, Json]) -> str:

@@ -170,8 +170,40 @@ def test_the_best_is_none_that_was_trained_for_a_part_or_apart() -> None:
     history.asked(Trial(4, Candidate({}), epochs=1, horizon=8), 0.0)
     tell(history, 4, 0.99)
     tally.update(history)
-    assert {arm: record.trial.id for arm, record in tally.best.items()} == {"strategy": 0, "final": 1, "baseline": 2}
-    assert tally.ended == 4
+    best = {arm: record.trial.id for arm, record in tally.best.items()}
+    assert best == {"strategy": 0, "final": 1, "baseline": 2, "step": 4}
+    assert (tally.ended, tally.apart, tally.outcomes) == (4, 1, {"completed": 4})
+
+
+def test_before_anything_of_full_size_completes_the_best_step_is_shown() -> None:
+    watch, clock, stream = showing()
+    history = History()
+    watch.turn(history, Machines())
+    history.asked(Trial(0, Candidate({}), note={"partial": True}), 0.0)
+    tell(history, 0, 0.5)
+    clock.now = 2.0
+    watch.turn(history, Machines())
+    assert "best accuracy 0.5 (trial 0), a smaller step" in stream.getvalue()
+    ask(history, 1)
+    tell(history, 1, 0.25)
+    clock.now = 4.0
+    watch.turn(history, Machines())
+    assert stream.getvalue().splitlines()[-1].endswith("best accuracy 0.25 (trial 1); 4.0 s, about 16 s left")
+
+
+def test_nothing_is_left_when_the_budget_is_spent_and_only_the_retraining_goes_on() -> None:
+    watch, clock, stream = showing(Goal("digits", (ACCURACY,), trials=1))
+    history = History()
+    watch.turn(history, Machines())
+    ask(history, 0)
+    tell(history, 0, 0.5)
+    ask(history, 1, arm="final")
+    tell(history, 1, 0.75)
+    clock.now = 3.0
+    watch.turn(history, Machines())
+    said = stream.getvalue().splitlines()[-1]
+    assert said.startswith("1 of 1 trials: 1 completed; 1 trained again or tested; best accuracy 0.5 (trial 0), final")
+    assert said.endswith("; 3.0 s")
 
 
 def test_the_smallest_is_best_where_less_is_better() -> None:
