@@ -11,6 +11,7 @@ from typing import final
 from nas.history import Entry, History
 from nas.interrupt import GRACE, Interrupt
 from nas.job import Job
+from nas.job_plugins import beside
 from nas.journal import Journal
 from nas.log import Log, Superseded
 from nas.plan import Plan
@@ -73,7 +74,7 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
     strategy = plan.strategy(_Clock(elapsed(log.entries(search))))
     journal = Journal(log, search, log.acquire(search, force))
     try:
-        with Interrupt(journal, grace) as interrupt:
+        with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
             pool = plan.pool()
             try:
                 retention = Retention.of(plan, journal)
@@ -164,6 +165,8 @@ def _ending(strategy: Final, journal: Journal, interrupt: Interrupt) -> Ending:
         errors = [record.result.error for record in history.trials.values() if record.result and record.result.error]
         last = f"; the last error: {errors[-1]}" if errors else ""
         return Ending(journal.search, "failed", f"none of {len(history.trials)} trials completed{last}")
+    if failure := strategy.failure:
+        return Ending(journal.search, "failed", failure)
     return Ending(journal.search, "finished", strategy.reason)
 
 

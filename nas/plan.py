@@ -130,7 +130,8 @@ class Plan:
         """The network of `candidate` with fresh weights."""
         if self.space is None:
             raise UserError("this job has no space: its task trains what it builds itself")
-        return network_of(self.space, self.task, candidate)
+        with beside(self.job.folder):
+            return network_of(self.space, self.task, candidate)
 
     def describe(self, candidate: Candidate) -> Mapping[str, float]:
         """The counts of `candidate` that are known without training."""

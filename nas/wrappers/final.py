@@ -47,6 +47,7 @@ class Final(Wrapper):
         self._tests: dict[int, Trial] = {}
         self._open: set[int] = set()
         self._results: dict[int, Result] = {}
+        self._failures: dict[int, Result] = {}
         self._planned: list[Trial] | None = None  # a cache, until the next result
 
     @property
@@ -79,10 +80,23 @@ class Final(Wrapper):
     def told(self, result: Result) -> None:
         self._open.discard(result.trial_id)
         self._planned = None
-        if result.outcome is Outcome.COMPLETED:
-            self._results[result.trial_id] = result
+        kept = self._results if result.outcome is Outcome.COMPLETED else self._failures
+        kept[result.trial_id] = result
         if result.trial_id in self._searched:
             super().told(result)
+
+    @property
+    def failure(self) -> str:
+        """What of the end did not succeed, in words; empty while all is well."""
+        if self._finals and not any(trial in self._results for trial in self._finals):
+            return f"none of {len(self._finals)} retrainings completed{self._error(self._finals)}"
+        if self._tests and not any(trial in self._results for trial in self._tests):
+            return f"the winner could not be tested{self._error(self._tests)}"
+        return ""
+
+    def _error(self, trials: Mapping[int, Trial]) -> str:
+        errors = [self._failures[trial].error for trial in trials if trial in self._failures]
+        return f"; the last error: {errors[-1]}" if errors and errors[-1] else ""
 
     def extend(self, body: Mapping[str, Json]) -> None:
         if "final" in body:

@@ -291,6 +291,37 @@ def test_a_real_search_retrains_and_tests_its_winner(pool: Json, tmp_path: Path)
         assert winner.result.outcome is Outcome.COMPLETED
 
 
+TUNING = """\
+def train(decisions, epochs):
+    import own_measure  # beside the job, and only imported here
+    for epoch in range(epochs):
+        yield own_measure.score(decisions["x"], epoch)
+"""
+
+
+def test_a_users_own_function_is_tuned_by_worker_processes(tmp_path: Path) -> None:
+    (tmp_path / "own_tuning_one.py").write_text(TUNING)
+    (tmp_path / "own_measure.py").write_text(
+        "def score(x, epoch):\n    return {'error': (x - 0.5) ** 2 + 1 / (1 + epoch)}\n"
+    )
+    (tmp_path / "tune.yaml").write_text(
+        """\
+task: {name: "own_tuning_one:train", decisions: {x: {range: [0.0, 1.0]}}, epochs: 2, metric: error, direction: minimize}
+budget: {trials: 4}
+pool: {name: local, slots: 1}
+final: {top: 1, seeds: 1}
+"""
+    )
+    with nas.run(tmp_path / "tune.yaml") as search:
+        assert (search.id, search.state) == ("tune", "finished")
+        assert arms(search.history) == {"strategy": 4, "final": 1}
+        best = search.best()[0]
+        assert best.result is not None
+        assert best.result.metrics["error"] == (float(best.trial.candidate["x"]) - 0.5) ** 2 + 0.5
+        assert best.result.metrics["error"] == min(r.result.metrics["error"] for r in search.trials() if r.result)
+    assert str(tmp_path) not in sys.path
+
+
 def test_importing_nas_imports_nothing_heavy() -> None:
     code = "import nas, sys; print(*sorted({'torch', 'ray', 'pydantic', 'pandas', 'numpy', 'yaml'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

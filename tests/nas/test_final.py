@@ -90,6 +90,25 @@ def test_a_retraining_that_fails_does_not_win() -> None:
     assert test.parent == second.id
 
 
+def test_what_did_not_succeed_at_the_end_is_said() -> None:
+    strategy = final_of(Finale(top=1), trials=1)
+    searched(strategy, [{"value": 9}])
+    assert strategy.failure == ""
+    final = strategy.ask()
+    assert final is not None
+    strategy.tell(Result(final.id, 1, Outcome.FAILED, error="no luck"))
+    assert strategy.failure == "none of 1 retrainings completed; the last error: no luck"
+    assert strategy.exhausted
+
+    strategy = final_of(Finale(top=0), trials=1)
+    searched(strategy, [{"value": 9}])
+    test = strategy.ask()
+    assert test is not None
+    strategy.tell(Result(test.id, 1, Outcome.FAILED, error="no luck"))
+    assert strategy.failure == "the winner could not be tested; the last error: no luck"
+    assert strategy.exhausted, "what failed is not tried for ever"
+
+
 def test_where_nothing_completed_there_is_nothing_to_test() -> None:
     strategy = final_of(Finale(top=2), trials=2)
     searched(strategy, [None, None])
