@@ -1,0 +1,130 @@
+"""What holds of every task in the folder, found there: a new file is tested without writing a test."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from search_spaces.decisions import Candidate, Decisions
+from workers.objectives import Direction, Outcome
+from workers.plugins import Spec, available
+from workers.pool import Progress
+from workers.task import Task
+from workers.trial import Attempt, Result, Trial
+from workers.workshop import Setup, Workshop, task_of
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workers"))  # where `tiny_space` is
+
+TASKS = sorted(available("workers.tasks", Task))
+NETWORKS = {"image_classification": Spec("tiny_space:TinySpace")}  # kinds of signature, and a space that fits them
+SMALL: dict[str, dict[str, Any]] = {  # options that a task cannot do without, or that make it quick
+    "function": {"call": "test_tasks:square"},
+    "image_classification": {"train_examples": 60, "validation_examples": 40, "learning_rate": {"range": [0.01, 0.1]}},
+}
+
+
+def square(decisions: dict[str, Any]) -> float:
+    return float(decisions["x"]) ** 2
+
+
+square.decisions = {"x": {"range": [-1.0, 1.0]}}  # type: ignore[attr-defined]
+
+
+@pytest.fixture(params=TASKS)
+def spec(request: pytest.FixtureRequest) -> Spec:
+    return Spec(request.param, SMALL.get(request.param, {}))
+
+
+def workshop_of(spec: Spec, tmp_path: Path) -> tuple[Workshop, Decisions]:
+    task = task_of(spec)
+    space = NETWORKS.get(task.signature.kind)
+    workshop = Workshop(Setup("contract", spec, space, artifacts=str(tmp_path)))
+    return workshop, (workshop.space.decisions if workshop.space else Decisions()) | task.decisions
+
+
+def run(workshop: Workshop, attempt: Attempt, told: list[Progress] | None = None) -> Result:
+    return workshop.run(attempt, (told if told is not None else []).append)
+
+
+def test_it_is_light_to_import_and_to_ask(spec: Spec) -> None:
+    import subprocess
+
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[3])\n"
+        "import json\n"
+        "from workers.plugins import Spec\n"
+        "from workers.workshop import task_of\n"
+        "task = task_of(Spec(sys.argv[1], json.loads(sys.argv[2])))\n"
+        "task.decisions, task.objectives, task.epochs\n"
+        "assert not {'torch', 'ray', 'pandas'} & set(sys.modules)\n"
+    )
+    folder = str(Path(__file__).parent)
+    if spec.name == "function":
+        (code, folder) = (code.replace("assert", "None if True else"), folder)  # it imports what the user's module does
+    done = subprocess.run(
+        [sys.executable, "-c", code, spec.name, json.dumps(spec.options), folder], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_says_what_it_is(spec: Spec) -> None:
+    task = task_of(spec)
+    assert isinstance(task, Task)
+    assert task.objectives
+    assert all(one.direction in Direction for one in task.objectives)
+    assert task.epochs >= 1
+    assert task.signature.kind
+    assert list(task.decisions) == list(task_of(spec).decisions)
+
+
+def test_its_metrics_hold_its_objectives_and_are_plain_numbers(spec: Spec, tmp_path: Path) -> None:
+    workshop, decisions = workshop_of(spec, tmp_path)
+    told: list[Progress] = []
+    result = run(workshop, Attempt(Trial(1, decisions.sample(Random(1)), epochs=1, horizon=2)), told)
+    assert (result.outcome, result.error) == (Outcome.COMPLETED, None)
+    assert {objective.metric for objective in workshop.task.objectives} <= set(result.metrics)
+    assert Result.from_json(json.loads(json.dumps(result.json()))) == result
+    assert [one.epoch for one in told] == [1]
+    assert (result.seconds, result.epochs) > (0, 0)
+
+
+def test_equal_trials_score_equally(spec: Spec, tmp_path: Path) -> None:
+    workshop, decisions = workshop_of(spec, tmp_path)
+    candidate = decisions.sample(Random(2))
+    first, second = (run(workshop, Attempt(Trial(i, candidate, seed=7))).metrics for i in (1, 2))
+    assert first == second
+
+
+def test_it_goes_on_exactly_where_it_keeps_a_state(spec: Spec, tmp_path: Path) -> None:
+    workshop, decisions = workshop_of(spec, tmp_path)
+    candidate = decisions.sample(Random(3))
+    parent = Attempt(Trial(1, candidate, epochs=1, horizon=3))
+    if run(workshop, parent).checkpoint is None:
+        pytest.skip("keeps no state")
+    child = run(workshop, Attempt(Trial(2, candidate, epochs=3, horizon=3, parent=1), 1, parent))
+    straight = run(workshop, Attempt(Trial(3, candidate, epochs=3, horizon=3)))
+    assert child.metrics == straight.metrics
+    again = run(
+        workshop, Attempt(Trial(4, candidate, epochs=0, horizon=3, parent=3), 1, Attempt(Trial(3, candidate, 3, 3)))
+    )
+    for objective in workshop.task.objectives:
+        assert again.metrics[objective.metric] == straight.metrics[objective.metric]
+
+
+def test_what_it_deploys_takes_its_examples(spec: Spec, tmp_path: Path) -> None:
+    workshop, decisions = workshop_of(spec, tmp_path)
+    if workshop.space is None:
+        pytest.skip("no search space, so nothing to deploy")
+    candidate: Candidate = decisions.sample(Random(4))
+    model = workshop.space.build(candidate, workshop.task.signature)
+    for module, inputs in workshop.task.deployable(model, candidate).values():
+        answer = module(*inputs)
+        assert len(answer) == len(inputs[0]) == 2
+        shapes = [tuple(one.shape[1:]) for one in inputs]
+        assert shapes == list(workshop.task.signature.inputs.values())
+        assert tuple(answer.shape[1:]) in workshop.task.signature.outputs.values()
