@@ -99,11 +99,11 @@ def main() -> None:
     if given.json:
         json.dump(record, sys.stdout)
         return
-    print(f"{timed[0][0]:,} expansions, {given.surrogate} x 5, {given.threads} threads, torch {torch.__version__}")  # noqa: T201
+    print(f"{timed[0][0]:,} expansions, {given.surrogate} x 5, {given.threads} threads, torch {torch.__version__}")
     low, high = min(seconds), max(seconds)
-    print(f"median {record['median']:.2f} s, {low:.2f} to {high:.2f} s in {len(seconds)} repetitions")  # noqa: T201
+    print(f"median {record['median']:.2f} s, {low:.2f} to {high:.2f} s in {len(seconds)} repetitions")
     if given.plain:
-        print(f"from whole sequences: {record['plain_seconds']:.1f} s (from one in {given.share})")  # noqa: T201
+        print(f"from whole sequences: {record['plain_seconds']:.1f} s (from one in {given.share})")
 
 
 if __name__ == "__main__":
