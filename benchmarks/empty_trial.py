@@ -14,3 +14,6 @@ decisions: dict[str, Decision] = {
 def train(values: dict[str, object]) -> float:
     """Nothing is learnt."""
     return 0.0
+
+
+train.decisions = decisions  # type: ignore[attr-defined]
