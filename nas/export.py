@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nas.architecture import FORMAT
 from nas.exporter import FOLDER, Exporter, LeftOut, Winner
+from nas.job_plugins import beside
 from nas.log import Log
 from nas.winner import find_winner
 from workers.errors import UserError
@@ -38,7 +39,8 @@ def export(
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
             fresh = Path(temporary, "new")
             fresh.mkdir()
-            write(winner, fresh, exporters)
+            with beside(str(winner.job.get("folder") or "")):
+                write(winner, fresh, exporters)
             _replace(target, fresh, Path(temporary, "old"))
     except OSError as error:
         raise UserError(f"the export cannot be written to {target}: {error.strerror or error}") from error
