@@ -119,7 +119,8 @@ class Retention:
         except (OSError, UserError) as error:
             self._give_up(error)
             return
-        self._going = superfluous(stored, history, needed(history, self.objectives), self.quota)
+        if stored:  # ranking all trials is dear, and tasks without a model store nothing
+            self._going = superfluous(stored, history, needed(history, self.objectives), self.quota)
 
     def _remove(self, files: Sequence[Stored]) -> None:
         for one in files:
