@@ -69,17 +69,18 @@ class View(AbstractContextManager["View"]):
 
     def __exit__(self, *_: object) -> None:
         if self._last is not None:
-            self._show(self.clock())
+            self._show(self.clock(), over=True)
         self.screen.close()
 
-    def _show(self, now: float) -> None:
+    def _show(self, now: float, over: bool = False) -> None:
         assert self._last is not None
         history, pool = self._last
         ended = self.tally.update(history)
         if self.ended_before is None:
             self.ended_before = self.tally.ended
             ended = []
-        self.screen.show(Moment(self.goal, self.tally, history, pool, now - self.began, self._remaining(now)), ended)
+        remaining = None if over else self._remaining(now)
+        self.screen.show(Moment(self.goal, self.tally, history, pool, now - self.began, remaining, over), ended)
         took = self.clock() - now
         self.due = now + took + max(self.interval, took / COST)
 
@@ -99,7 +100,7 @@ class View(AbstractContextManager["View"]):
 @final
 @dataclass(frozen=True)
 class Moment:
-    """All that a screen shows at one time; times in seconds."""
+    """All that a screen shows at one time, times in seconds; when it is `over`, nothing runs any more."""
 
     goal: Goal
     tally: Tally
@@ -107,6 +108,7 @@ class Moment:
     pool: Machines
     elapsed: float
     remaining: float | None
+    over: bool = False
 
     @property
     def trials(self) -> str:
@@ -209,9 +211,10 @@ class Terminal:
         from rich.table import Table
         from rich.text import Text
 
-        running = moment.tally.running
+        running = [] if moment.over else moment.tally.running
+        doing = moment.times if moment.over else f"{moment.history.state}  {moment.times}  {moment.slots}"
         lines: list[RenderableType] = [
-            Text.assemble((moment.goal.name, "bold"), f"  {moment.history.state}  {moment.times}  {moment.slots}"),
+            Text.assemble((moment.goal.name, "bold"), f"  {doing}"),
             Text(moment.trials),
             Text(moment.best or "none completed yet", style="green" if moment.best else "dim"),
         ]
@@ -225,7 +228,8 @@ class Terminal:
             lines.append(grid)
         if len(running) > SHOWN:
             lines.append(Text(f"and {len(running) - SHOWN} more", style="dim"))
-        lines.append(Text("Ctrl-C finishes what runs, twice stops now", style="dim"))
+        if not moment.over:
+            lines.append(Text("Ctrl-C finishes what runs, twice stops now", style="dim"))
         return Group(*lines)
 
 

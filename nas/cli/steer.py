@@ -64,12 +64,13 @@ def stop(search: SearchId = "last", journal: Place = None) -> None:
     """Ask a running search to finish the trials that run, and stop."""
     from nas.cli.lookup import find, opened
     from nas.cli.output import remark
+    from nas.summary import state
     from workers.errors import UserError
 
     with opened(journal) as log:
         header = find(log, search)
         if not header.driven():
-            raise UserError(f"{header.search} is {header.state}: only a search that runs can be stopped")
+            raise UserError(f"{header.search} is {state(header)}: only a search that runs can be stopped")
         log.request(header.search, "stop", {})
     remark(f"{header.search} will stop when the trials that run have ended; `nas resume {header.search}` goes on.")
 

@@ -19,8 +19,6 @@ class TrialState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     INFEASIBLE = "infeasible"
-    LOST = "lost"
-    STOPPED = "stopped"
 
 
 def list_(journal: Place = None, json: AsJson = False) -> None:

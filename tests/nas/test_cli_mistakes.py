@@ -14,6 +14,7 @@ from nas.cli.app import application
 from nas.cli.exits import Exit, explain
 from nas.history import Entry
 from nas.home import open_log
+from nas.log import DamagedError, FullError
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate
 from search_spaces.space import UnfitError
@@ -134,6 +135,12 @@ def test_a_mistake_is_one_message(folder: Path, line: str, code: int | None, sai
     assert found.exit_code == code or (code is None and found.exit_code in (1, 2, 3))
 
 
+def test_an_abandoned_search_cannot_be_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_log().acquire("tune")
+    monkeypatch.setattr("nas.process.Process.gone", lambda _: True)
+    assert "tune is abandoned: only a search that runs" in run("stop", "tune").stderr
+
+
 def test_a_mistake_in_a_job_starts_nothing(folder: Path) -> None:
     run("run", "job.yaml", "--set", "budget.trials=0")
     assert [one["search"] for one in json.loads(run("list", "--json").stdout)] == ["tune"]
@@ -160,6 +167,8 @@ def test_init_overwrites_only_by_force(folder: Path) -> None:
         (IsADirectoryError(21, "Is a directory", "a"), 1, "a file is needed"),
         (NotADirectoryError(20, "Not a directory", "a"), 1, "a folder is needed"),
         (OSError("odd"), 1, "odd"),
+        (DamagedError("damaged"), 1, "damaged"),
+        (FullError("full"), 1, "full"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ZeroDivisionError("division by zero"), 1, "nas --debug"),
     ],

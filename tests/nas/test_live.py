@@ -238,6 +238,9 @@ def test_a_terminal_shows_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1 of 10 trials: 1 completed" in drawn
     assert "2 of 3 slots busy" in drawn
     assert re.search(r"0 +strategy +3/8 +accuracy=0.375", drawn)
+    last = drawn[drawn.rindex("digits") :]
+    assert "1 completed" in last
+    assert not re.search("busy|running|Ctrl-C", last)
 
 
 def test_a_view_suits_its_stream() -> None:
