@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from workers.errors import UserError
 from workers.trial import Json
 
 STALE = 30.0  # seconds without a heartbeat after which a driver counts as gone
+NAME = re.compile(r"[A-Za-z0-9][\w.\-]*", re.ASCII)
 REQUESTS = ("stop", "extend", "enqueue")
 
 write_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -71,6 +73,14 @@ class Header:
         if self.state != "running" or self.driver is None or self.driver.gone():
             return False
         return (time.time() if now is None else now) - self.heartbeat < STALE
+
+
+def check_name(search: str) -> None:
+    """Refuse a name that could not be a folder's, or an option's on the command line."""
+    if not NAME.fullmatch(search):
+        raise UserError(
+            f"{search!r} is no name for a search: letters, digits, '-', '_' and '.', beginning with a letter or a digit"
+        )
 
 
 def durable(job: Mapping[str, Json]) -> bool:

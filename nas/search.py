@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from nas.history import History
-from nas.journal import Journal
+from nas.journal import POLL, Journal
 from nas.strategy import Strategy
 from workers.pool import Pool
 
@@ -23,7 +23,7 @@ def search(strategy: Strategy, pool: Pool, journal: Journal, observer: Observer 
     while not journal.over(strategy):
         for attempt in journal.ask(strategy, pool.free):
             pool.submit(attempt)
-        for event in pool.wait():
+        for event in pool.wait(POLL):
             journal.tell(strategy, event)
         if observer is not None:
             observer.turn(journal.history, pool)

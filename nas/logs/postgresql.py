@@ -12,7 +12,7 @@ from typing import Any, final
 import psycopg
 
 from nas.history import Entry
-from nas.log import Header, Log, Superseded, read_json, refuse, request_body, write_json
+from nas.log import Header, Log, Superseded, check_name, read_json, refuse, request_body, write_json
 from nas.process import Process
 from nas.versions import versions as versions_here
 from workers.errors import NotFoundError, UserError
@@ -58,8 +58,7 @@ class PostgresqlLog(Log):
             raise
 
     def create(self, search: str, job: Json, versions: Mapping[str, str]) -> None:
-        if not search.strip() or "/" in search:
-            raise UserError(f"{search!r} is no name for a search: it may not be blank, nor hold '/'")
+        check_name(search)
         with self._transaction() as cursor:
             cursor.execute(
                 "INSERT INTO cellwright_search VALUES (%s, %s, %s, %s, 'created', '', 0, NULL, NULL, NULL, 0, 0)"

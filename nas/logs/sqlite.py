@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +12,19 @@ from threading import RLock
 from typing import final
 
 from nas.history import Entry
-from nas.log import DamagedError, FullError, Header, Log, Superseded, durable, refuse, request_body, write_json
+from nas.log import (
+    NAME,
+    DamagedError,
+    FullError,
+    Header,
+    Log,
+    Superseded,
+    check_name,
+    durable,
+    refuse,
+    request_body,
+    write_json,
+)
 from nas.logs.database import ROWS, Database, checksum, entry, header_checksum
 from nas.process import Process
 from nas.salvage import repair, salvage
@@ -22,7 +33,6 @@ from workers.errors import NotFoundError, UserError
 from workers.trial import Json
 
 FILE = "journal.sqlite"
-NAME = re.compile(r"[A-Za-z0-9][\w.\-]*", re.ASCII)
 INSERT = "INSERT INTO entry (time, kind, trial, body, checksum) VALUES (?, ?, ?, ?, ?)"
 FENCE = "SELECT epoch, state, (SELECT max(sequence) FROM entry) FROM search"
 BATCH = 2000  # rows per read: a reader holds no transaction while its caller thinks
@@ -42,8 +52,7 @@ class SqliteLog(Log):
         self._lock = RLock()
 
     def create(self, search: str, job: Json, versions: Mapping[str, str]) -> None:
-        if not NAME.fullmatch(search):
-            raise UserError(f"{search!r} is no name for a search: letters, digits, '-', '_' and '.', a letter first")
+        check_name(search)
         database = self._database(search, create=True)
         database.migrate()
         texts = (write_json(job), write_json(dict(versions)))

@@ -106,7 +106,7 @@ def test_a_name_is_given_once(log: Log) -> None:
     assert log.header("try").job == JOB
 
 
-@pytest.mark.parametrize("name", ["", " ", "a/b"])
+@pytest.mark.parametrize("name", ["", " ", "a/b", "..", "-x", "ä"])
 def test_a_name_that_could_not_be_a_folder_is_refused(log: Log, name: str) -> None:
     with pytest.raises(UserError, match="is no name for a search"):
         log.create(name, {}, {})
