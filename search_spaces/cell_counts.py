@@ -62,7 +62,7 @@ class _CellTally:
             self.auxiliary(maps[options["auxiliary"]], arguments["classes"])
             self.tally.multiply_adds = inference
         last = maps[-1] if self.code == "darts" else self.tally.relu(maps[-1])
-        self.tally.linear(last.channels, arguments["classes"])
+        self.tally.linear(Shape(last.channels, 1, 1), arguments["classes"])
 
     def cell(self, cell: Mapping[str, Any], current: Shape, previous: Shape | None, filters: int, stride: int) -> Shape:
         halves = [half for n1, s1, n2, s2, _ in cell["blocks"] for half in ((n1, s1), (n2, s2))]
@@ -141,5 +141,5 @@ class _CellTally:
         height, width = ((size - 5) // 3 + 1 for size in (image.height, image.width))
         tally.keep(relu)
         narrow = tally.relu(tally.norm(tally.convolution(Shape(image.channels, height, width), 128, (1, 1))))
-        tally.relu(tally.norm(tally.valid_convolution(narrow, 768, (height, width), 1)))
-        tally.linear(768, classes)
+        full = tally.relu(tally.norm(tally.valid_convolution(narrow, 768, (height, width), 1)))
+        tally.linear(full, classes)

@@ -134,7 +134,7 @@ class LayersSpace(Space):
             else:
                 maps.append(tally.pool(image, "max", stride))
         unread = [maps[number] for number in range(1, len(maps)) if number not in read]
-        tally.linear(sum(shape.channels for shape in unread), classes)
+        tally.linear(Shape(sum(shape.channels for shape in unread), 1, 1), classes)
         return Description(
             tally.parameters, tally.multiply_adds, tally.activation_bytes, {"network": _graph(layers, read)}
         )

@@ -102,11 +102,11 @@ class Tally:
             self.activation_bytes += 8 * output.elements
         return output
 
-    def linear(self, inputs: int, outputs: int) -> None:
-        """A linear layer with bias on a vector that it keeps."""
-        self.parameters += (inputs + 1) * outputs
-        self.multiply_adds += inputs * outputs
-        self.activation_bytes += 4 * inputs
+    def linear(self, image: Shape, outputs: int) -> None:
+        """A linear layer with bias on all elements of `image`."""
+        self.parameters += (image.elements + 1) * outputs
+        self.multiply_adds += image.elements * outputs
+        self.keep(image)
 
     def _weigh(self, output: Shape, weights: int) -> None:
         self.parameters += weights
