@@ -10,6 +10,7 @@ from typing import Any, final
 
 from nas.history import Entry, History
 from nas.journal import Journal
+from nas.log import Log
 from nas.strategy import Draw, Setting, Strategy
 from search_spaces.decision import Choice
 from search_spaces.decisions import Candidate, Decisions
@@ -98,6 +99,17 @@ class ScriptedPool(Pool):
 
     def close(self) -> None:
         self.running = []
+
+
+def drive(log: Log, strategy: Strategy, force: bool = True) -> Journal:
+    """A driver that takes the search over and replays it."""
+    journal = Journal(log, "try", log.acquire("try", force), pulse=None)
+    journal.replay(strategy)
+    return journal
+
+
+def kinds(log: Log, *but: str) -> list[str]:
+    return [entry.kind for entry in log.entries("try") if entry.kind not in ("driver", *but)]
 
 
 def see_requests(journal: Journal, strategy: Strategy) -> None:

@@ -6,19 +6,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tallying import ACCURACY, Tally, answer, same, see_requests
+from tallying import ACCURACY, Tally, answer, drive, kinds, same
 
 from nas.history import History
 from nas.home import open_log
 from nas.journal import Journal
 from nas.log import Log, Superseded
-from nas.strategy import Strategy
 from workers.errors import UserError
 from workers.objectives import Outcome
-from workers.pool import Progress, Request, Slots
+from workers.pool import Progress, Slots
 from workers.trial import Attempt, Result
 
 
@@ -28,17 +26,6 @@ def log(tmp_path: Path) -> Iterator[Log]:
     log.create("try", {}, {})
     yield log
     log.close()
-
-
-def drive(log: Log, strategy: Strategy, force: bool = True) -> Journal:
-    """A driver that takes the search over and replays it."""
-    journal = Journal(log, "try", log.acquire("try", force), pulse=None)
-    journal.replay(strategy)
-    return journal
-
-
-def kinds(log: Log, *but: str) -> list[str]:
-    return [entry.kind for entry in log.entries("try") if entry.kind not in ("driver", *but)]
 
 
 def test_an_attempt_is_written_before_it_is_handed_out(log: Log) -> None:
@@ -205,89 +192,6 @@ def test_slots_are_written_when_they_change(log: Log) -> None:
         journal.tell(strategy, Slots(total))
     journal.ask(strategy, 1)
     assert [one.body["total"] for one in log.entries("try", kinds=("slots",))] == [2, 3]
-
-
-def test_a_request_is_noticed_applied_once_and_relived_where_it_took_effect(log: Log) -> None:
-    strategy = Tally(2)
-    journal = drive(log, strategy)
-    (first,) = journal.ask(strategy, 1)
-    log.request("try", "enqueue", {"candidate": {"x": 3, "y": "b"}})
-    log.request("try", "extend", {"trials": 1})
-    journal.ask(strategy, 0)
-    assert strategy.budget == 2  # not looked for in every turn
-    see_requests(journal, strategy)
-    assert strategy.budget == 3
-    journal.tell(strategy, answer(first))
-    (second,) = journal.ask(strategy, 1)
-    assert second.trial.candidate.json() == {"x": 3, "y": "b"}
-    assert second.trial.note == {"queued": True}
-    see_requests(journal, strategy)
-    again = Tally(2)
-    drive(log, again)
-    assert again.heard == strategy.heard
-    assert again.budget == strategy.budget == 3
-    assert kinds(log).count("applied") == 2
-
-
-def test_a_request_that_comes_between_two_turns_is_not_overlooked(log: Log) -> None:
-    journal = drive(log, strategy := Tally(2))
-    see_requests(journal, strategy)
-    (first,) = journal.ask(strategy, 1)
-    log.request("try", "extend", {"trials": 1})
-    journal.tell(strategy, answer(first))
-    journal.ask(strategy, 1)  # what is written behind the request is no sign that it was seen
-    see_requests(journal, strategy)
-    assert strategy.budget == 3
-
-
-def test_a_request_to_a_driver_that_died_is_applied_by_the_next(log: Log) -> None:
-    journal = drive(log, strategy := Tally(1))
-    journal.tell(strategy, answer(journal.ask(strategy, 1)[0]))
-    journal.commit()
-    log.request("try", "extend", {"trials": 2})
-    resumed = drive(log, second := Tally(1))
-    assert not resumed.over(second)
-    assert second.budget == 3
-    drive(log, third := Tally(1))
-    assert third.budget == 3
-
-
-def test_a_stop_ends_one_driver_and_not_the_next(log: Log) -> None:
-    journal = drive(log, strategy := Tally())
-    (attempt,) = journal.ask(strategy, 1)
-    log.request("try", "stop", {})
-    see_requests(journal, strategy)
-    assert journal.stopping
-    assert not journal.stopping_now
-    assert not journal.over(strategy)  # what runs may finish
-    journal.tell(strategy, answer(attempt))
-    assert journal.over(strategy)
-    journal.commit()
-    assert not drive(log, Tally()).stopping
-
-
-def test_a_stop_at_once_does_not_wait_for_what_runs(log: Log) -> None:
-    journal = drive(log, strategy := Tally())
-    journal.ask(strategy, 1)
-    journal.tell(strategy, Request("stop", {"now": True}))
-    journal.ask(strategy, 1)
-    assert journal.over(strategy)
-
-
-@pytest.mark.parametrize(
-    ("kind", "body", "why"),
-    [
-        ("enqueue", {"candidate": {"x": 9, "y": "a"}}, "ignored: DecisionError: x is 9, but must be one of 1, 2, 3"),
-        ("enqueue", {}, "ignored: KeyError"),
-        ("extend", {}, "ignored: KeyError"),
-    ],
-)
-def test_a_request_that_cannot_be_applied_is_noted_once(log: Log, kind: str, body: Any, why: str) -> None:
-    log.request("try", kind, body)
-    for _ in range(2):
-        journal = drive(log, Tally())
-        (note,) = journal.history.notes
-        assert why in note.body["text"]
 
 
 def test_a_strategy_that_gives_nothing_and_is_not_exhausted_is_named(log: Log) -> None:
