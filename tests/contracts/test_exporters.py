@@ -11,9 +11,10 @@ import subprocess
 import sys
 import venv
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -24,14 +25,17 @@ from safetensors.torch import load_file, save_file
 from nas.architecture import read_architecture
 from nas.export import chosen, export
 from nas.exporter import FOLDER, Exporter, LeftOut, Winner
+from nas.exporters.source import model_source
 from nas.history import Entry
 from nas.logs.sqlite import SqliteLog
 from nas.plan import Plan
+from nas.standalone.running import run
 from nas.winner import find_winner
 from search_spaces.decisions import Candidate
+from search_spaces.space import Signature, Space
 from workers.artifacts import Artifacts
 from workers.objectives import Outcome
-from workers.plugins import available
+from workers.plugins import available, load
 from workers.trial import Attempt, Result, Trial
 from workers.workshop import Workshop
 
@@ -273,16 +277,33 @@ def test_the_folder_stands_alone(searched: Searched, folder: Path, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_folder_stands_alone_in_a_fresh_environment(searched: Searched, folder: Path, tmp_path: Path) -> None:
+def test_the_folder_stands_alone_in_a_fresh_environment(
+    searched: Searched, folder: Path, tmp_path: Path, require: Callable[[str, bool, str], None]
+) -> None:
     venv.create(tmp_path / "fresh", with_pip=True)
     python = str(tmp_path / "fresh" / "bin" / "python")
     wanted = [f"{name}=={version(name)}" for name in ("torch", "safetensors", "numpy", "onnxruntime")]
     # a local version of torch (+cpu) is only found where it came from; the public one is as good here
     wanted = [one.partition("+")[0] for one in wanted]
     done = subprocess.run([python, "-m", "pip", "install", "-q", *wanted], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"pip cannot install {', '.join(wanted)}: {done.stderr.strip().splitlines()[-1]}")
+    require("pip", done.returncode == 0, f"pip cannot install {', '.join(wanted)}: {done.stderr.strip()[-200:]}")
     checked([python, str(proof(searched, folder, tmp_path))], searched)
+
+
+IMAGES = Signature("image_classification", {"image": (3, 32, 32)}, {"logits": (10,)})
+
+
+@pytest.mark.parametrize("name", sorted(available("search_spaces", Space)))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_source_of_every_space_is_its_network(name: str, seed: int) -> None:
+    space: Space = load("search_spaces", name, Space)()
+    plan = space.blueprint(space.decisions.sample(Random(seed)), IMAGES)
+    with torch.device("meta"):
+        network = plan.build()
+        alone = run(model_source(plan, "A test.")).build()
+    shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in alone.state_dict().items()} == shapes
+    assert str(alone) == str(network)
 
 
 def test_any_trial_with_a_checkpoint_is_exported(searched: Searched, tmp_path: Path) -> None:
