@@ -30,11 +30,15 @@ class Salvaged:
     kept: int
     lost: tuple[range, ...]
 
-    def __str__(self) -> str:
+    @property
+    def loss(self) -> str:
+        """What is lost, in words."""
         count = sum(map(len, self.lost))
         spans = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]} to {s[-1]}" for s in self.lost)
-        missing = f"{count} are lost ({spans})" if count else "none before the last of them is lost"
-        return f"{self.kept} entries were salvaged into {self.path}, {missing}"
+        return f"{count} are lost ({spans})" if count else "none before the last of them is lost"
+
+    def __str__(self) -> str:
+        return f"{self.kept} entries were salvaged into {self.path}, {self.loss}"
 
 
 def salvage(damaged: Path, target: Path) -> Salvaged:
@@ -69,7 +73,7 @@ def salvage(damaged: Path, target: Path) -> Salvaged:
     with database.transaction() as connection:
         connection.execute(f"INSERT INTO search VALUES ({', '.join('?' * len(header))})", header)
         connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
-        body = write_json({"text": f"{damaged.name} was damaged: {saved}"})
+        body = write_json({"text": f"{damaged.name} was damaged: {saved.kept} entries were salvaged, {saved.loss}"})
         note = (time.time(), "note", None, body, checksum("note", None, body))
         connection.execute("INSERT INTO entry (time, kind, trial, body, checksum) VALUES (?, ?, ?, ?, ?)", note)
     database.close()

@@ -118,7 +118,7 @@ class Database:
                 found += [f"entry {sequence} is not as it was written" for sequence in wrong]
             self.header()
         except DamagedError as error:
-            return [str(error)]
+            return [cause(error)]
         return found
 
     def reserve(self) -> None:
@@ -141,6 +141,11 @@ class Database:
     def close(self) -> None:
         with self.lock:
             self.connection.close()
+
+
+def cause(error: DamagedError) -> str:
+    """What was found, in SQLite's words where it was SQLite that found it."""
+    return str(error.__cause__ or error)
 
 
 def checksum(kind: str, trial: int | None, body: str) -> int:

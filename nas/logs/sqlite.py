@@ -25,7 +25,7 @@ from nas.log import (
     request_body,
     write_json,
 )
-from nas.logs.database import ROWS, Database, checksum, entry, header_checksum
+from nas.logs.database import ROWS, Database, cause, checksum, entry, header_checksum
 from nas.process import Process
 from nas.salvage import repair, salvage
 from nas.versions import versions as versions_here
@@ -193,7 +193,7 @@ class SqliteLog(Log):
         try:
             findings = self._known(search).findings()
         except DamagedError as error:
-            findings = [str(error)]
+            findings = [cause(error)]
         if not findings:
             return
         with self._lock:
