@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, final
 from nas.history import History, TrialRecord
 from nas.home import open_log
 from nas.log import Header
-from workers.errors import NotFoundError
+from workers.errors import NotFoundError, UserError
 from workers.objectives import Direction, Objective
 from workers.trial import Json
 
@@ -25,7 +25,11 @@ class Search:
     def __init__(self, search: str, journal: str | None = None) -> None:
         self.id = search
         self._log = open_log(journal)
-        self._log.header(search)
+        try:
+            self._log.header(search)
+        except UserError:
+            self._log.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

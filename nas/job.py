@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, final
 
@@ -23,6 +24,7 @@ from nas.job_parts import (
     Retraining,
     Spending,
     Whole,
+    spec,
 )
 from nas.job_plugins import check_plugins
 from nas.mistakes import Mistake, refuse
@@ -105,10 +107,19 @@ class Job(Part):
             job = cls.model_validate(dict(document.values))
         except ValidationError as failure:
             found = [mistake(error, cls.model_fields) for error in failure.errors(include_url=False)]
-            refuse(document, found)
+            refuse(document, found + check_plugins(_readable(document.values), str(document.values.get("folder", ""))))
             raise AssertionError("a validation error lists no mistake") from None
-        refuse(document, check_plugins(job))
+        refuse(document, check_plugins(dict(job), job.folder))
         return job
+
+
+def _readable(values: Mapping[str, Json]) -> dict[str, Spec]:
+    """The plugins of a job that is wrong elsewhere."""
+    found = {}
+    for key in ("task", "space", "strategy", "pool"):
+        with suppress(ValueError):
+            found[key] = spec(values.get(key))
+    return found
 
 
 def template() -> str:

@@ -21,7 +21,8 @@ Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
-def _spec(value: object) -> Spec:
+def spec(value: object) -> Spec:
+    """The plugin that a name, or a mapping with a name and options, stands for."""
     if isinstance(value, Spec):
         return value
     if isinstance(value, str):
@@ -31,8 +32,8 @@ def _spec(value: object) -> Spec:
     return Spec(value["name"], {key: option for key, option in value.items() if key != "name"})
 
 
-def _flat(spec: Spec) -> Json:
-    return {"name": spec.name, **spec.options} if spec.options else spec.name
+def _flat(plugin: Spec) -> Json:
+    return {"name": plugin.name, **plugin.options} if plugin.options else plugin.name
 
 
 def _bytes(value: object) -> object:
@@ -59,7 +60,7 @@ def _goal(value: object) -> object:
     return {"metric": value} if isinstance(value, str) else value
 
 
-Plugin: TypeAlias = Annotated[Spec, PlainValidator(_spec), PlainSerializer(_flat)]
+Plugin: TypeAlias = Annotated[Spec, PlainValidator(spec), PlainSerializer(_flat)]
 
 
 class Part(BaseModel):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.mistakes import Mistake
 from nas.options import check
@@ -17,9 +17,6 @@ from workers.pool import Pool
 from workers.task import Task
 from workers.tasks.function import Function
 from workers.workshop import space_of, task_of
-
-if TYPE_CHECKING:
-    from nas.job import Job
 
 _KINDS: dict[str, tuple[str, type, int]] = {  # key of the job: its folder, its class, arguments that are no options
     "task": ("workers.tasks", Task, 0),
@@ -49,12 +46,12 @@ def find(key: str, spec: Spec) -> Any:
     return load(folder, spec.name, base)
 
 
-def check_plugins(job: Job) -> list[Mistake]:
-    """What is wrong with the names and the options of a job's plugins."""
+def check_plugins(named: Mapping[str, Spec | None], folder: str) -> list[Mistake]:
+    """What is wrong with the names and the options of plugins, by their keys in the job."""
     mistakes: list[Mistake] = []
-    with beside(job.folder):
+    with beside(folder):
         for key, (_, _, given) in _KINDS.items():
-            spec = getattr(job, key)
+            spec = named.get(key)
             if spec is not None:
                 mistakes += _one(key, spec, given)
     return mistakes
@@ -74,4 +71,6 @@ def _one(key: str, spec: Spec, given: int) -> list[Mistake]:
     except (ValueError, TypeError, UserError) as error:
         named = next((name for name in spec.options if str(error).startswith(name)), None)
         return [Mistake((key, named) if named else (key,), f"{key}: {error}")]
+    except Exception as error:  # of a user's own class
+        return [Mistake((key,), f"{key} {spec.name} cannot be made: {type(error).__name__}: {error}")]
     return []

@@ -24,10 +24,8 @@ def refuse(document: Document, mistakes: Sequence[Mistake]) -> None:
     """Raise one `UserError` that lists the mistakes with their lines; nothing where there are none."""
     if not mistakes:
         return
-    lines = []
-    for mistake in mistakes:
-        line = document.line(mistake.place)
-        lines.append(mistake.text if line is None else f"line {line}: {mistake.text}")
+    placed = [(document.line(mistake.place) or 0, mistake.text) for mistake in mistakes]
+    lines = [f"line {line}: {text}" if line else text for line, text in sorted(placed, key=lambda pair: pair[0])]
     if len(lines) == 1:
         raise UserError(f"{document.name}: {lines[0]}" if document.lines else lines[0])
     listed = "\n".join(f"  {line}" for line in lines)

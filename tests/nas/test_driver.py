@@ -203,6 +203,24 @@ def test_an_enqueued_candidate_is_tried_and_named_so(log: Log) -> None:
     assert (first.arm, first.trial.candidate.json()) == ("enqueued", {"a": 5, "b": 0})
 
 
+def test_python_can_steer_a_search_as_the_command_line_does(log: Log) -> None:
+    search = start(Job.parse(JOB), log)
+    with nas.Search(search) as handle:
+        with pytest.raises(nas.NotFoundError, match="no trial of try has completed"):
+            handle.winner()
+        with pytest.raises(ValueError, match="a is 77"):
+            handle.enqueue({"a": 77, "b": 0})
+        handle.enqueue({"a": 5, "b": 0})
+        handle.stop()
+        assert drive(search, log) == Ending(search, "stopped", "a user asked for it")
+        assert (handle.state, handle.trials(), handle.test()) == ("stopped", [], {})
+        with nas.resume(search, {"budget": {"trials": 1}}) as resumed:
+            assert resumed.state == "finished"
+        assert [record.trial.candidate.json() for record in handle.best()] == [{"a": 5, "b": 0}]
+    with pytest.raises(nas.NotFoundError):
+        nas.Search("tyr")
+
+
 def test_a_second_driver_is_refused_while_the_first_one_lives(log: Log) -> None:
     search = start(Job.parse(JOB), log)
     refused: list[str] = []

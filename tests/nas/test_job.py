@@ -209,7 +209,13 @@ def test_several_mistakes_are_listed_together(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has 3 mistakes") as caught:
         Job.load(path)
     lines = str(caught.value).splitlines()
-    assert sorted(line.split(":")[0].strip() for line in lines[1:]) == ["line 5", "line 6", "line 7"]
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["line 5", "line 6", "line 7"]
+
+
+def test_a_wrong_option_is_named_beside_a_wrong_key() -> None:
+    with pytest.raises(UserError, match="has 2 mistakes") as caught:
+        Job.parse({**BASE, "task": {"name": "stand_ins:SumTask", "epoch": 3}, "seed": -1})
+    assert "did you mean epochs?" in str(caught.value)
 
 
 def test_scientific_notation_is_a_number() -> None:
