@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -131,8 +131,7 @@ class _Folder(Artifacts):
     def _write(self, key: str, data: bytes) -> None:
         """Temporary name, to the disk, then renamed."""
         path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        handle, temporary = self._temporary(path)
         try:
             with os.fdopen(handle, "wb") as opened:
                 opened.write(data)
@@ -143,15 +142,24 @@ class _Folder(Artifacts):
             Path(temporary).unlink(missing_ok=True)
             raise
 
+    def _temporary(self, path: Path) -> tuple[int, str]:
+        """An open file beside `path`; the folder may be removed by a `delete` just after it was made."""
+        for _ in range(100):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                return tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        raise FileNotFoundError(f"{path.parent} vanishes again and again")
+
     def _read(self, key: str) -> bytes:
         return (self.root / key).read_bytes()
 
     def _remove(self, key: str) -> None:
         path = self.root / key
-        path.unlink(missing_ok=True)
-        for folder in (path.parent, path.parent.parent):  # an attempt and a trial without files leave no folder
-            if folder.is_dir() and not any(folder.iterdir()):
-                shutil.rmtree(folder, ignore_errors=True)
+        for one in (path, *path.parent.glob(f".{path.name}-*")):  # and what a put left behind that was killed
+            one.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # an attempt and a trial without files leave no folder; others stay
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
 
     def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
         for path in (self.root / folder).glob("*/*/*"):

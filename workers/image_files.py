@@ -35,6 +35,13 @@ class Folder(Source):
     def fetch(self) -> None:
         if not self.root.is_dir():
             raise NotFoundError(f"there is no folder {self.root}: `root` must name a folder with one folder per class")
+        if self.train != self.root:
+            for one in _class_folders(self.root):
+                if one.name not in ("train", "test"):
+                    raise UserError(
+                        f"{self.root} holds {one.name} beside train, which is not read: rename it to test if it is "
+                        "the test set, or move its images into train (validation is drawn from there)"
+                    )
 
     def identity(self) -> str:
         return digest("folder", str(self.side), *stamps(self.root))

@@ -141,6 +141,17 @@ TestDying = Dying.TestCase
 TestDying.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
 
 
+def test_what_killed_puts_left_behind_goes_with_the_file(tmp_path: Path) -> None:
+    artifacts = Artifacts.open(str(tmp_path))
+    artifacts.put("s", 1, 1, "a", b"content")
+    artifacts.put("s", 1, 2, "a", b"content")
+    (tmp_path / "s/1/1/.a-half").write_bytes(b"con")
+    artifacts.delete("s", 1, 1, "a")
+    assert [path.name for path in (tmp_path / "s/1").iterdir()] == ["2"]
+    artifacts.delete("s", 1, 2, "a")
+    assert list((tmp_path / "s").iterdir()) == []
+
+
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     artifacts = Artifacts.open(str(tmp_path))
     artifacts.put("s", 1, 1, "a", b"old")

@@ -122,6 +122,13 @@ def test_a_folder_may_hold_its_test_set(tmp_path: Path) -> None:
     assert images.y_test.tolist() == [0, 1]
 
 
+def test_a_folder_that_would_not_be_read_is_named(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        paint(tmp_path / part / "a" / "0.png", (0, 0, 0))
+    with pytest.raises(UserError, match="holds val beside train, which is not read: rename it to test"):
+        read(opened("folder", tmp_path))
+
+
 def test_mistakes_in_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="there is no folder"):
         read(opened("folder", tmp_path / "gone"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,26 @@ def test_equal_seeds_give_equal_results_whatever_ran_before(tmp_path: Path) -> N
     assert torch.get_default_dtype() is torch.float32
     assert again.metrics == first.metrics
     assert run(workshop, Attempt(trial(4, 2, seed=5))).metrics != first.metrics
+
+
+def test_networks_do_not_outlive_their_trial(tmp_path: Path) -> None:
+    workshop = Workshop(setup_at(tmp_path))
+    run(workshop, Attempt(trial(1, 1)))
+    run(Workshop(setup_at(tmp_path, ceilings={"loss": 0.0})), Attempt(trial(2, 1)))
+    diverging = Spec("image_classification", {**OPTIONS, "learning_rate": 900.0, "gradient_clipping": 0})
+    run(Workshop(setup_at(tmp_path, task=diverging)), Attempt(trial(3, 4)))
+    gc.collect()
+    assert [one for one in gc.get_objects() if type(one).__name__ == "TinyNet"] == []
+
+
+def test_a_child_has_the_threads_of_its_setup(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            run(Workshop(setup_at(tmp_path, threads=threads)), Attempt(trial(1, 1)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def family(first: int) -> tuple[Attempt, Attempt, Attempt]:
