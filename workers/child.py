@@ -17,6 +17,7 @@ from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Space, UnfitError
 from workers import memory
 from workers.artifacts import Artifacts
+from workers.device import device_name
 from workers.errors import DamagedError, DivergedError, NotFoundError, UserError
 from workers.objectives import Outcome
 from workers.pool import Progress
@@ -60,6 +61,7 @@ class Child:
         self.checkpoint: str | None = None
         self.epochs = 0
         self.device_seconds = 0.0
+        self.device = ""
 
     def train(self, report: Callable[[Progress], None]) -> None:
         """Build the network, train it and keep its checkpoint; raise what goes wrong."""
@@ -70,6 +72,8 @@ class Child:
         state = self._state_of(attempt.parent)
         _settle(self.setup.threads, attempt.trial.seed)
         model = self._build(attempt)
+        if model is not None:
+            self.device = device_name(getattr(self.task, "device", "auto"))
         if model is not None and "latency" in self.setup.measure:
             lock = self._measure(model)
         last = self._epochs(model, state, report, lock)
@@ -105,6 +109,7 @@ class Child:
             memory.peak(),
             self.error,
             self.checkpoint,
+            self.device,
         )
 
     def _epochs(

@@ -76,7 +76,8 @@ class Attempt:
 class Result:
     """How one attempt ended. `seconds` are wall time on the worker, `device_seconds` those a device was held.
 
-    `checkpoint` is the artifact's name, None where nothing was saved; `error` is one line for people.
+    `checkpoint` is the artifact's name, None where nothing was saved; `error` is one line for people; `device` is what
+    it ran on, as people call it, where that is known.
     """
 
     trial_id: int
@@ -89,6 +90,7 @@ class Result:
     peak_bytes: int = 0
     error: str | None = None
     checkpoint: str | None = None
+    device: str = ""
 
     def json(self) -> dict[str, Json]:
         record: dict[str, Json] = {
@@ -105,6 +107,8 @@ class Result:
             record["error"] = self.error
         if self.checkpoint is not None:
             record["checkpoint"] = self.checkpoint
+        if self.device:
+            record["device"] = self.device
         return record
 
     @classmethod
