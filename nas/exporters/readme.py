@@ -107,7 +107,8 @@ def _scores(winner: Winner) -> str:
     if winner.description is not None:
         rows.append(("Multiply-adds", f"{winner.description.multiply_adds:,} per example"))
     if (result := winner.record.result) is not None:
-        rows.append(("Its own training", f"{result.epochs} epochs, {duration(result.seconds)}"))
+        device = f" on {result.device}" if result.device else ""
+        rows.append(("Its own training", f"{result.epochs} epochs, {duration(result.seconds)}{device}"))
     if costs:
         rows.append(
             (

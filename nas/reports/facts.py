@@ -198,6 +198,12 @@ def driven(history: History) -> float:
     return total
 
 
+def devices(history: History) -> str:
+    """What the trials ran on, the commonest first, where workers said it."""
+    found = Counter(r.result.device for r in history.trials.values() if r.result is not None and r.result.device)
+    return ", ".join(f"{name} ({count} trials)" if len(found) > 1 else name for name, count in found.most_common())
+
+
 def outcomes(history: History) -> Counter[str]:
     """How many trials ended in each way."""
     return Counter(str(record.result.outcome) for record in history.trials.values() if record.result is not None)

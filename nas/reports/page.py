@@ -24,7 +24,6 @@ class Subject:
     history: History
     objectives: tuple[Objective, ...]
     described: Mapping[int, Description] = field(default_factory=dict)
-    device: str = ""
     trouble: str = ""
 
     @property

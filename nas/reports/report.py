@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from nas.history import History
@@ -87,10 +86,4 @@ def _described(header: Header, history: History, objectives: tuple[Objective, ..
             if plan.space is not None and key not in seen:
                 seen.add(key)
                 described[trial] = plan.space.describe(record.trial.candidate, plan.task.signature)
-    return Subject(header, history, objectives, described, device(header.job, plan.task))
-
-
-def device(job: Mapping[str, object], task: object) -> str:
-    """What the children were trained on, as far as the job says."""
-    named = getattr(task, "device", None)
-    return str(named) if isinstance(named, str) else ""
+    return Subject(header, history, objectives, described)

@@ -214,7 +214,8 @@ def costs(subject: Subject) -> str:
         for arm, cost in facts.costs(subject.history).items()
     ]
     head = ["arm", "trials", "completed", "epochs", "worker time", "device time"]
-    device = f" Device, as the job says: {subject.device}." if subject.device else ""
+    named = facts.devices(subject.history)
+    device = f" Device: {named}." if named else ""
     busy = f"{duration(facts.driven(subject.history))} with at least one worker busy.{device}"
     return section("What it cost", table(head, rows, numbers=(1, 2, 3, 4, 5)), escape(busy))
 
@@ -246,7 +247,7 @@ def settings(subject: Subject) -> str:
         "epochs of a child": ", ".join(sorted({str(r.trial.epochs) for r in history.searched()})) or "–",
         "begun": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(header.created)),
         "drivers": f"{len(history.drivers)}" if history.drivers else "–",
-        "device": subject.device or "–",
+        "device": facts.devices(history) or "–",
         "journal schema": str(header.schema),
         **{f"{name} version": version for name, version in header.versions.items()},
     }

@@ -89,6 +89,7 @@ def test_the_headline_is_what_the_journal_says() -> None:
     assert f"{(best[0] - best[1]) * 100:+.2f} points" in text
     epochs = sum(r.result.epochs for r in history.trials.values() if r.result)
     assert f"{epochs} epochs" in text
+    assert "Device: CPU (of a test)." in text
 
 
 def test_a_missing_baseline_is_said_plainly() -> None:
