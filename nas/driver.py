@@ -41,8 +41,9 @@ class Ending:
 
 
 def start(job: Job | Mapping[str, Json], log: Log) -> str:
-    """Check the job in every detail and create its search, whose id is the job's name or a variation of it."""
+    """Check the job and its data, and create its search, whose id is the job's name or a variation of it."""
     plan = Plan.of(job)
+    _prepare(plan)
     record = plan.record()
     if plan.job.artifacts.place is not None or log.folder is None:
         record["artifacts"]["place"] = plan.artifacts  # in full: a resume may begin in another folder
@@ -69,8 +70,7 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
     """
     log.check(search, force)
     plan = current_plan(log, search)
-    if _data_are_here(plan):
-        plan.task.prepare()  # so that missing data are one error here, and not one for each trial
+    _prepare(plan)
     strategy = plan.strategy(_Clock(elapsed(log.entries(search))))
     journal = Journal(log, search, log.acquire(search, force))
     try:
@@ -179,9 +179,13 @@ def _give_up(journal: Journal, error: BaseException) -> None:
         journal.close()  # the disk is full, say: the next driver sees that this one is gone
 
 
-def _data_are_here(plan: Plan) -> bool:
-    """Whether the workers run on this machine."""
+def _prepare(plan: Plan) -> None:
+    """Load the data, so that missing ones are one error here and not one for each trial.
+
+    Not where the workers run on other machines: the data may be there alone.
+    """
     pool = plan.job.pool
-    if pool.name == "ray":
-        return "address" not in pool.options and "RAY_ADDRESS" not in os.environ
-    return pool.name == "local"
+    elsewhere = pool.name == "ray" and ("address" in pool.options or "RAY_ADDRESS" in os.environ)
+    if pool.name in ("local", "ray") and not elsewhere:
+        with beside(plan.job.folder):
+            plan.task.prepare()

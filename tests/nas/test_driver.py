@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from stand_ins import FOLDER, Instant
 
 import nas
@@ -271,10 +272,23 @@ def test_a_search_in_which_nothing_completes_has_failed(log: Log) -> None:
     assert "this one fails" in ending.reason
 
 
-def test_missing_data_are_one_error_before_any_worker_starts(tmp_path: Path, log: Log) -> None:
-    task = {"name": "image_classification", "dataset": "cifar10", "root": str(tmp_path), "download": False}
+def test_missing_data_are_one_error_before_there_is_a_search(tmp_path: Path, log: Log) -> None:
+    task = {"name": "image_classification", "dataset": str(tmp_path / "none")}
+    with pytest.raises(UserError, match="none"):
+        start(Job.parse({**DIGITS, "task": task}), log)
+    assert log.searches() == []
+
+
+def test_data_that_vanished_are_one_error_when_a_search_goes_on(tmp_path: Path, log: Log) -> None:
+    folder = tmp_path / "images"
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for number in range(20):
+            Image.new("RGB", (8, 8), (number * 10, 0, 0)).save(folder / label / f"{number}.png")
+    task = {"name": "image_classification", "dataset": str(folder), "image_size": 8}
     search = start(Job.parse({**DIGITS, "task": task}), log)
-    with pytest.raises(UserError, match=r"cifar|CIFAR"):
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="images"):
         drive(search, log)
     assert not history_of(log, search).trials
 
