@@ -178,7 +178,12 @@ def _across(ranks: Ranks, links: Links, width: Mapping[str, float]) -> dict[str,
 
 
 def _pulls(name: str, links: Links, sides: Sequence[int]) -> list[str]:
-    """The neighbours that a place wants to lie below or above; a bend of a long edge rather follows other bends."""
+    """The neighbours that a place wants to lie below or above.
+
+    A bend of a long edge rather follows other bends, and what brings several lines together lies below their middle.
+    """
+    if len(links[name][0]) > 1 and len(sides) > 1:
+        return links[name][0]
     near = [n for side in sides for n in links[name][side]]
     bends = [n for n in near if n.startswith("\0")] if name.startswith("\0") else []
     return bends or near

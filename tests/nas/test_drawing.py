@@ -89,7 +89,7 @@ def test_markup_in_a_label_is_only_text() -> None:
     [
         ("previous cell", "input"),
         ("separable_5x5", "separable"),
-        ("dilated_3x3", "dilated"),
+        ("dilated_separable_3x3", "dilated"),
         ("max_pool_3x3", "pooling"),
         ("identity", "identity"),
         ("factorized_7x7", "convolution"),
