@@ -11,7 +11,6 @@ from nas.log import Log
 from nas.plan import Plan
 from nas.recorded import current_plan
 from nas.versions import versions
-from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Space
 from workers.artifacts import Artifacts
 from workers.child import network_of
@@ -57,17 +56,21 @@ def find_winner(log: Log, search: str, trial: int | None = None) -> Winner:
     """The winner of `search`, or its trial `trial`, with the weights of its checkpoint, in evaluation mode."""
     header = log.header(search)
     history = History.of(log.entries(search))
-    record, test = trained(history, search, trial)
     plan = current_plan(log, search)
-    job = plan.job
+    job, space = plan.job, plan.space
+    if space is None:
+        raise UserError(
+            f"{search} has no search space: its task trains what it builds itself, so there is no network to export; "
+            f"`nas best {search}` shows the settings that it found"
+        )
+    record, test = trained(history, search, trial)
     candidate = record.trial.candidate
     with beside(job.folder):
         blueprint = blueprint_of(plan, record)
-        model = _network(plan, candidate)
+        model = network_of(space, plan.task, candidate)
         artifacts = Artifacts.open(plan.artifacts)
         state = _state(artifacts, history, search, record)
         _restore(model, state, record)
-        space = plan.space
         return Winner(
             search=search,
             job=job.json(),
@@ -79,7 +82,7 @@ def find_winner(log: Log, search: str, trial: int | None = None) -> Winner:
             state=state,
             space=space,
             blueprint=blueprint,
-            description=space.describe(candidate, plan.task.signature) if space else None,
+            description=space.describe(candidate, plan.task.signature),
             metrics=metrics(record, test),
             costs=costs(history),
             examples=_examples(artifacts, search, test),
@@ -118,14 +121,6 @@ def costs(history: History) -> dict[str, float]:
         "device_seconds": sum(result.device_seconds or result.seconds for result in results),
         "seconds": (history.last_at or 0.0) - (history.first_at or 0.0),
     }
-
-
-def _network(plan: Plan, candidate: Candidate) -> nn.Module:
-    if plan.space is None:
-        raise UserError(
-            "this search has no space: its task trains what it builds itself, and there is no network to export"
-        )
-    return network_of(plan.space, plan.task, candidate)
 
 
 def _state(artifacts: Artifacts, history: History, search: str, record: TrialRecord) -> State:

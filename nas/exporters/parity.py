@@ -108,8 +108,8 @@ def difference(found: Sequence[Tensor], right: Sequence[Tensor]) -> dict[str, fl
     for one, other in zip(found, right, strict=True):
         if one.shape != other.shape:
             return {"absolute": float("inf"), "relative": float("inf")}
-        apart = float((one.double() - other.double()).abs().max())
-        size = max(float(other.double().abs().max()), 1e-12)
+        one, other = one.detach().double(), other.detach().double()
+        apart, size = float((one - other).abs().max()), max(float(other.abs().max()), 1e-12)
         apart = apart if apart == apart else float("inf")
         absolute, relative = max(absolute, apart), max(relative, apart / size)
     return {"absolute": absolute, "relative": relative}

@@ -193,6 +193,15 @@ def test_a_trial_that_cannot_be_exported_is_told_with_the_remedy(
     assert not list(tmp_path.glob(".out*"))
 
 
+def test_a_search_of_settings_alone_has_no_network(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path)
+    task = {"name": "image_classification", "learning_rate": {"range": [0.01, 0.1]}}
+    log.create("plain", Plan.of({"name": "plain", "task": task, "space": "pnas"}).job.json() | {"space": None}, {})
+    with pytest.raises(UserError, match=r"plain has no search space: .*`nas best plain` shows the settings"):
+        export(log, "plain", tmp_path / "out")
+    log.close()
+
+
 def test_a_checkpoint_of_another_network_is_told(kept: Kept, tmp_path: Path) -> None:
     state = State(1, {"model/other": torch.zeros(1)})
     kept.artifacts.put("own", 0, 1, "checkpoint.safetensors", checkpoint.save(state))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -247,6 +248,6 @@ def test_an_activation_comes_along() -> None:
     "value", [{"a": [1, 2.5, None, True], "b": {"c": 'x"y\\'}}, [], {}, [[0] * 60, "é"] * 3, -1e-5]
 )
 def test_arguments_are_written_as_python(value: object) -> None:
-    assert eval(literal(value), {}) == value
+    assert ast.literal_eval(literal(value)) == value
     assert json.loads(compact(value)) == value
     assert max(map(len, literal([value] * 9).splitlines())) <= 120
