@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import Event as Flag
 from threading import Thread
 from typing import TypeVar, final
@@ -182,7 +183,7 @@ class Journal:
             result = Result(result.trial_id, result.attempt, Outcome.FAILED, error=reason)
             self._told(result)
         if result.outcome.charged:
-            self._let(result.trial_id, strategy, strategy.tell, result)
+            self._inform(strategy, result)
         else:
             self._again.append(result.trial_id)
 
@@ -210,12 +211,18 @@ class Journal:
         if entry.kind == "ask":
             trial = self.history.trials[entry.body["id"]].trial
             self._let(trial.id, strategy, strategy.hear, trial)
-        elif record is not None and news and record.result is not None and entry.trial not in self.history.aside:
-            self._let(record.trial.id, strategy, strategy.tell, record.result)
+        elif record is not None and news and record.result is not None:
+            self._inform(strategy, record.result)
         elif request is not None and request.body["kind"] != "stop":
             self._effect(strategy, request)
 
-    def _let(self, trial: int, strategy: Strategy, hear: Callable[[News], None], news: News) -> None:
+    def _inform(self, strategy: Strategy, result: Result) -> None:
+        """Tell a result; one that is set aside is told as failed, in every replay, too, so that nobody waits for it."""
+        if result.trial_id in self.history.aside or not self._let(result.trial_id, strategy, strategy.tell, result):
+            with suppress(Exception):
+                strategy.tell(Result(result.trial_id, result.attempt, Outcome.FAILED, error="set aside"))
+
+    def _let(self, trial: int, strategy: Strategy, hear: Callable[[News], None], news: News) -> bool:
         """Let the strategy hear of a trial; what it cannot digest is set aside, so that no resume fails on it."""
         try:
             hear(news)
@@ -224,6 +231,8 @@ class Journal:
                 why = f"{type(error).__name__}: {error}"
                 text = f"{type(strategy).__name__} cannot digest trial {trial} ({why}): it is set aside"
                 self.note(text, trial, aside=True)
+            return False
+        return True
 
     def _look(self, strategy: Strategy) -> None:
         """See, twice a second, whether another process asks for something."""

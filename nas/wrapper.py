@@ -70,9 +70,9 @@ class Rejecting(Wrapper):
     def __init__(self, inner: Strategy, attempts: int = ATTEMPTS) -> None:
         super().__init__(inner)
         self.attempts = attempts
-        self._asked = 0
-        self._told = 0
-        self._barren = -1  # how many trials were asked and told when every proposal was refused
+        self._running: set[int] = set()
+        self._events = 0
+        self._barren = -1  # after how many events every proposal was refused
 
     @abstractmethod
     def accepts(self, trial: Trial) -> bool:
@@ -81,7 +81,7 @@ class Rejecting(Wrapper):
     @property
     def barren(self) -> bool:
         """Whether every proposal was refused, and nothing runs whose result could change that."""
-        return self._asked == self._told and self._barren == self._asked + self._told
+        return not self._running and self._barren == self._events
 
     @property
     def exhausted(self) -> bool:
@@ -93,13 +93,15 @@ class Rejecting(Wrapper):
             if trial is None or self.accepts(trial):
                 return trial
             draw = draw.again()
-        self._barren = self._asked + self._told
+        self._barren = self._events
         return None
 
     def asked(self, trial: Trial) -> None:
-        self._asked += 1
+        self._events += 1
+        self._running.add(trial.id)
         super().asked(trial)
 
     def told(self, result: Result) -> None:
-        self._told += 1
+        self._events += 1
+        self._running.discard(result.trial_id)
         super().told(result)

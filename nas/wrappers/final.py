@@ -80,6 +80,7 @@ class Final(Wrapper):
     def told(self, result: Result) -> None:
         self._open.discard(result.trial_id)
         self._planned = None
+        self._results.pop(result.trial_id, None)  # what `inner` could not digest is told again as failed
         kept = self._results if result.outcome is Outcome.COMPLETED else self._failures
         kept[result.trial_id] = result
         if result.trial_id in self._searched:

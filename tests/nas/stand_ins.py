@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, final
 
-from nas.strategy import Draw, Strategy
+from nas.strategy import Draw, Setting, Strategy
 from search_spaces.decision import Choice, Range
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Blueprint, Description, Signature, Space, UnfitError
@@ -108,6 +108,26 @@ class Uniform(Strategy):
 
     def told(self, result: Result) -> None:
         pass
+
+
+@final
+class Choosy(Uniform):
+    """Cannot digest the result of trial 2, and waits for every result before it goes on."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.open: set[int] = set()
+
+    def propose(self, draw: Draw) -> Trial | None:
+        return None if self.open else super().propose(draw)
+
+    def asked(self, trial: Trial) -> None:
+        self.open.add(trial.id)
+
+    def told(self, result: Result) -> None:
+        if result.trial_id == 2 and result.outcome is Outcome.COMPLETED:
+            raise KeyError("indigestible")
+        self.open.discard(result.trial_id)
 
 
 @final

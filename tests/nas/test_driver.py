@@ -204,6 +204,16 @@ def test_an_enqueued_candidate_is_tried_and_named_so(log: Log) -> None:
     assert (first.arm, first.trial.candidate.json()) == ("enqueued", {"a": 5, "b": 0})
 
 
+@pytest.mark.parametrize("over", [2, 3, 4, 99])
+def test_an_indigestible_result_holds_up_neither_the_search_nor_its_resume(over: int, log: Log) -> None:
+    search = start(Job.parse({**JOB, "strategy": "stand_ins:Choosy", "baseline": 0, "budget": {"trials": 5}}), log)
+    drive(search, log, At(over, lambda: signal.raise_signal(signal.SIGINT)))
+    assert drive(search, log).state == "finished"
+    history = history_of(log, search)
+    assert [note.trial for note in history.notes] == [2]
+    assert arms(history) == {"strategy": 5, "final": 4, "test": 1}
+
+
 def test_python_can_steer_a_search_as_the_command_line_does(log: Log) -> None:
     search = start(Job.parse(JOB), log)
     with nas.Search(search) as handle:

@@ -148,6 +148,7 @@ def test_a_result_that_the_strategy_cannot_digest_bricks_nothing(log: Log) -> No
     assert "Tally cannot digest trial 0 (KeyError: 'accuracy')" in note.body["text"]
     resumed = drive(log, again := Tally())  # which could digest it, but takes up the history as it was
     assert again.heard == strategy.heard
+    assert again.heard[2] == ("told", (0, Outcome.FAILED, {})), "or it would wait for it for ever"
     assert resumed.history.trials[0].completed  # a result is a fact, whatever a strategy makes of it
     assert len(resumed.history.notes) == 1
 
