@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -275,6 +276,13 @@ def _room(share: Mapping[str, float]) -> int:
     return sum(int(min(node.get(kind, 0.0) / amount + 1e-9 for kind, amount in needs.items())) for node in nodes)
 
 
+def _knock(address: str) -> None:
+    """Raise `OSError` where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
 def _connect(address: str | None, share: Mapping[str, float], slots: int | None) -> bool:
     """Join the cluster, or start one on this machine; whether this process now has to leave it again."""
     if ray.is_initialized():
@@ -286,9 +294,13 @@ def _connect(address: str | None, share: Mapping[str, float], slots: int | None)
         cores = max(os.cpu_count() or 1, ceil((slots or 1) * share["CPU"]))
         options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
     try:
+        _knock(address)
         ray.init(**options)
-    except (ConnectionError, ValueError) as error:
-        raise UserError(f"no Ray cluster answers at {address!r}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, "
+            "or leave the address out"
+        ) from error
     gpus = ray.cluster_resources().get("GPU", 0.0)
     if address == "local" and share["GPU"] * (slots or 1) > gpus:
         ray.shutdown()

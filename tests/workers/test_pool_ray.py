@@ -1,0 +1,111 @@
+"""A cluster whose nodes come and go, and what its actors see."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from search_spaces.decisions import Candidate
+from workers.errors import UserError
+from workers.objectives import Outcome
+from workers.plugins import Spec
+from workers.pool import Event, Slots
+from workers.pools.ray import Ray
+from workers.setup import Setup
+from workers.trial import Attempt, Result, Trial
+
+ROOT = Path(__file__).parents[2]
+
+CHILD = """
+import time
+from pathlib import Path
+
+
+def train(values):
+    Path(values["folder"], f"started-{values['name']}").touch()
+    while not Path(values["folder"], "gate").exists():
+        time.sleep(0.01)
+    return 1.0
+
+
+train.decisions = {}
+"""
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def collect(pool: Ray, events: list[Event], slots: int) -> None:
+    """Wait until the pool has said that it has so many slots."""
+    while [event.total for event in events if isinstance(event, Slots)][-1:] != [slots]:
+        events += pool.wait(0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_slots_follow_the_nodes_and_a_dead_node_loses_what_it_ran(cluster: Any, tmp_path: Path) -> None:
+    (tmp_path / "gated.py").write_text(CHILD)
+    pool = Ray(Setup("s", Spec("gated:train"), folder=str(tmp_path)))
+    events: list[Event] = []
+    collect(pool, events, 1)
+    node = cluster.add_node(num_cpus=2, include_dashboard=False)
+    collect(pool, events, 3)
+    for i in range(3):
+        assert pool.free
+        pool.submit(Attempt(Trial(i, Candidate({"folder": str(tmp_path), "name": i}))))
+    while len(list(tmp_path.glob("started-*"))) < 3:
+        events += pool.wait(0.1)
+    cluster.remove_node(node, allow_graceful=False)
+    collect(pool, events, 1)
+    lost = [event for event in events if isinstance(event, Result)]
+    assert [result.outcome for result in lost] == [Outcome.LOST] * 2
+    assert (pool.busy, pool.free) == (1, 0)
+    (tmp_path / "gate").touch()
+    while pool.busy:
+        events += pool.wait(0.5)
+    (ended,) = [event for event in events if isinstance(event, Result) and event not in lost]
+    assert ended.outcome is Outcome.COMPLETED
+    assert {result.trial_id for result in (*lost, ended)} == {0, 1, 2}
+    pool.close()
+
+
+@pytest.mark.slow
+def test_what_this_machine_cannot_give_is_refused() -> None:
+    with pytest.raises(UserError, match=r"1 slots with 7 GPUs each do not fit this machine"):
+        Ray(Setup("s", Spec("gated:train")), gpus=7)
+
+
+def test_a_cluster_that_is_not_there_is_named() -> None:
+    with pytest.raises(UserError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
+        Ray(Setup("s", Spec("gated:train")), address="127.0.0.1:1")
+
+
+@pytest.mark.parametrize(("slots", "depth", "named"), [(0, 1, "slots"), (1, 0, "depth")])
+def test_nothing_at_all_is_refused_before_a_cluster_is_started(slots: int, depth: int, named: str) -> None:
+    with pytest.raises(UserError, match=f"{named} is 0"):
+        Ray(Setup("s", Spec("gated:train")), slots=slots, depth=depth)
+    assert not ray.is_initialized()
+
+
+def test_choosing_a_pool_imports_neither_torch_nor_the_others() -> None:
+    code = (
+        "import sys; from workers.plugins import load; from workers.pool import Pool;"
+        "load('workers.pools', 'local', Pool);"
+        "assert not {'torch', 'ray', 'numpy', 'pandas'} & set(sys.modules);"
+        "load('workers.pools', 'ray', Pool); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
