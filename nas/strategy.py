@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -138,10 +139,11 @@ class Scores:
         self._gains[result.trial_id] = self.gains(result.outcome, result.metrics)
 
     def gains(self, outcome: Outcome, metrics: Mapping[str, float]) -> tuple[float, ...] | None:
-        """One number per objective, larger better, or None where a metric is missing or the trial infeasible."""
+        """One number per objective, larger better; None where a metric is missing or infinite, or it is infeasible."""
         if outcome is Outcome.INFEASIBLE or any(o.metric not in metrics for o in self.objectives):
             return None
-        return tuple(o.gain(metrics[o.metric]) for o in self.objectives)
+        gains = tuple(o.gain(metrics[o.metric]) for o in self.objectives)
+        return gains if all(map(math.isfinite, gains)) else None
 
     def __len__(self) -> int:
         return len(self._gains)

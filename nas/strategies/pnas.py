@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, final
 
+from nas.progressive import MANY, enumerable, smallest
 from nas.strategy import Draw, Scores, Setting, Strategy
 from nas.surrogates.correlation import spearman
 from nas.surrogates.vocabulary import Vocabulary
@@ -109,6 +110,11 @@ class Pnas(Strategy):
         _one_of("surrogate", surrogate, SURROGATES)
         _one_of("loss", loss, LOSSES)
         _one_of("hyperparameters", hyperparameters, HYPERPARAMETERS)
+        if first_level is None and not enumerable(setting.space):
+            raise UserError(
+                f"{type(setting.space).__name__} has more than {MANY:,} smallest candidates, too many to train "
+                "them all: set first_level, say to 100"
+            )
         self.space: Space = setting.space
         self.beam = beam
         self.first_level = first_level
@@ -214,9 +220,8 @@ class Pnas(Strategy):
         return self._offers[before]
 
     def _smallest(self) -> _Level:
-        smallest = list(self.space.smallest())
-        Random(f"{self.setting.seed}/smallest").shuffle(smallest)
-        return _Level(self.space, map(_Pick, smallest))
+        generator = Random(f"{self.setting.seed}/smallest")
+        return _Level(self.space, map(_Pick, smallest(self.space, self._vocabulary.sizes, generator)))
 
     def _expansions(self, before: tuple[int, ...]) -> _Level:
         from nas.surrogates.frontier import Frontier
@@ -226,7 +231,8 @@ class Pnas(Strategy):
         known = self._scores.known()
         parents = sorted(trials, key=lambda trial: (-gains[trial], trial not in known, trial))[: self.beam]
         candidates = [self._architecture(self._trials[trial]) for trial in parents]
-        frontier = Frontier(self.space, self._vocabulary, candidates)
+        generator = Random(f"{self.setting.seed}/frontier/{len(before)}")
+        frontier = Frontier(self.space, self._vocabulary, candidates, generator)
         if not len(frontier):
             return _Level(self.space, iter(()))
         model = self._fitted(before)

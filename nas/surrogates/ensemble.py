@@ -25,6 +25,7 @@ _FIRST_RATE, _LATER_RATE = 0.01, 0.002  # Adam's, as published
 _OFFSET = 1.8  # of the sigmoid's argument, as published: networks begin by predicting a good accuracy
 _STEPS = 100  # of Adam per fit
 _BATCH = 256  # sequences per step
+_FEW = 50_000  # expansions that one thread scores within a second
 
 
 @contextmanager
@@ -101,7 +102,12 @@ class Ensemble(Surrogate):
     def expand(
         self, parents: Sequence[Tokens], owners: NDArray[np.int64], suffixes: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        said = self._network.expansions(_padded(parents), torch.from_numpy(owners), torch.from_numpy(suffixes))
+        arrays = _padded(parents), torch.from_numpy(owners), torch.from_numpy(suffixes)
+        if len(owners) < _FEW:
+            with _on_one_thread():
+                said = self._network.expansions(*arrays)
+        else:
+            said = self._network.expansions(*arrays)
         return self._mean(said) * self._slope + self._shift
 
     def _mean(self, said: torch.Tensor) -> NDArray[np.float64]:

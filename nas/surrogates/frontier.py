@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.progressive import successors
 from nas.surrogates.vocabulary import Tokens, Vocabulary
 from search_spaces.decisions import Candidate
 from search_spaces.space import Space
+
+_WHOLE = 100_000  # candidates, at some 50 microseconds each
 
 
 @runtime_checkable
@@ -30,10 +34,13 @@ class Expandable(Protocol):
 class Frontier:
     """Row i is the expansion of parent `owners[i]` by the tokens `suffixes[i]`; `prefixes` are the parents' tokens.
 
-    Of a space that is not `Expandable` every successor is read as a whole: `prefixes` then holds one empty sequence.
+    Of a space that is not `Expandable` every successor is read as a whole: `prefixes` then holds one empty sequence,
+    and of more than `_WHOLE` in all each parent has its share, drawn by `generator`.
     """
 
-    def __init__(self, space: Space, vocabulary: Vocabulary, parents: Sequence[Candidate]) -> None:
+    def __init__(
+        self, space: Space, vocabulary: Vocabulary, parents: Sequence[Candidate], generator: Random | None = None
+    ) -> None:
         self._space = space
         self._vocabulary = vocabulary
         self._parents = parents
@@ -41,7 +48,7 @@ class Frontier:
         self._rows: list[Sequence[tuple[int, ...]]] = []
         self.prefixes: list[Tokens] = [()]
         if not (isinstance(space, Expandable) and self._expand(space)):
-            self._grow()
+            self._grow(generator or Random(0))
 
     def __len__(self) -> int:
         return len(self.owners)
@@ -82,11 +89,12 @@ class Frontier:
         columns = [np.array(self._vocabulary.ids(name))[points[:, i]] for i, name in enumerate(added)]
         return np.stack(columns, axis=1)
 
-    def _grow(self) -> None:
+    def _grow(self, generator: Random) -> None:
         """Fill the arrays from whole successors."""
         origins: list[int] = []
+        share = max(1, _WHOLE // max(1, len(self._parents)))
         for place, parent in enumerate(self._parents):
-            children = list(self._space.grow(parent))
+            children = successors(self._space, self._vocabulary.sizes, parent, generator, share)
             self._children += children
             origins += [place] * len(children)
         sequences = [self._vocabulary.sequence(child) for child in self._children]

@@ -25,8 +25,8 @@ class Vocabulary:
 
     def __init__(self, decisions: Decisions) -> None:
         whens = [decision.when for decision in decisions.values() if decision.when]
-        sizes = {clause.name for when in whens for clause in when.clauses if clause.relation == ">="}
-        self.names = tuple(name for name in decisions if name not in sizes)
+        self.sizes = {clause.name for when in whens for clause in when.clauses if clause.relation == ">="}
+        self.names = tuple(name for name in decisions if name not in self.sizes)
         self.slots: list[int] = [0]
         self.embeddings: list[int] = [0]
         self._decisions = decisions

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -25,6 +26,7 @@ from nas.strategy import Draw, Setting, Strategy
 from nas.wrappers.constrain import Constrain
 from nas.wrappers.deduplicate import Deduplicate
 from search_spaces.decisions import Candidate, Decisions
+from search_spaces.layers import LayersSpace
 from search_spaces.pnas import PnasSpace
 from workers.errors import UserError
 from workers.objectives import Direction, Objective, Outcome
@@ -276,6 +278,37 @@ def test_a_space_that_cannot_grow_is_refused_with_the_remedy() -> None:
         how = Setting(RATES, (ACCURACY,), space=space)
         with pytest.raises(UserError, match=r"strategy pnas widens .* (no space|Fixed cannot grow): take .* random"):
             Pnas(how)
+
+
+def test_a_space_too_large_to_enumerate_is_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = LayersSpace(depths=(2, 3, 4), kernels=(1, 3), filters=(24, 36, 48, 64))
+    monkeypatch.setattr("nas.progressive.MANY", 50)
+    monkeypatch.setattr("nas.surrogates.frontier._WHOLE", 60)
+    with pytest.raises(UserError, match=r"LayersSpace has more than .* smallest candidates, .*: set first_level"):
+        Pnas(setting(space))
+    runs = []
+    for _ in range(2):
+        strategy = Pnas(setting(space), first_level=9, beam=4, surrogate="mlp")
+        runs.append(trials_of(simulate(strategy, lambda trial: completed(trial, trial.id / 50))))
+        assert strategy.exhausted
+    trials = runs[0]
+    assert runs[0] == runs[1]
+    assert Counter(trial.candidate["depth"] for trial in trials) == {2: 9, 3: 4, 4: 4}
+    assert all(space.decisions.candidate(trial.candidate) == trial.candidate for trial in trials)
+    assert len({space.canonical(trial.candidate) for trial in trials}) == len(trials)
+    for child in by_level(trials)[2]:
+        assert any(
+            parent.candidate.items() - {("depth", 2)} <= child.candidate.items() for parent in by_level(trials)[1]
+        )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_no_number_is_as_bad_as_the_worst(value: float) -> None:
+    strategy = Pnas(setting(Chain(2)), beam=2)
+    trials = trials_of(simulate(strategy, lambda t: completed(t, value) if t.id == 0 else answer(t)))
+    assert Counter(trial.note["level"] for trial in trials) == {1: 4, 2: 2}
+    assert all(math.isfinite(trial.note["predicted"]) for trial in trials[4:])
+    assert letters(trials[0].candidate) not in {letters(trial.candidate)[0] for trial in trials[4:]}
 
 
 def test_several_objectives_are_refused() -> None:
