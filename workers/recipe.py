@@ -81,7 +81,10 @@ class Recipe:
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.name in RULES and value is not None and not isinstance(value, Mapping):
+            if isinstance(value, Mapping):
+                if one.name not in RULES:
+                    raise DecisionError(f"{one.name} cannot be left to the search: only {', '.join(RULES)} can")
+            elif one.name in RULES and value is not None:
                 object.__setattr__(self, one.name, _checked(one.name, value))
         self.decisions  # noqa: B018 - so that a wrong decision is refused at once
 
@@ -117,4 +120,5 @@ def _opened(name: str, record: Mapping[str, Any]) -> Decision:
         return Choice(tuple(_checked(name, option) for option in decision.options), decision.when)
     for value in (decision.low, decision.high):
         _checked(name, value)
-    return decision
+    rule = RULES[name]
+    return replace(decision, integer=True) if isinstance(rule, Range) and rule.integer else decision

@@ -7,6 +7,7 @@ import pytest
 from search_spaces.decision import Choice, DecisionError, Range, When
 from search_spaces.decisions import Candidate, Decisions
 from workers.recipe import RULES, Recipe
+from workers.tasks.image_classification import ImageClassification
 
 
 def test_a_setting_is_left_open_by_a_mapping() -> None:
@@ -38,6 +39,16 @@ def test_every_setting_may_be_a_decision(name: str) -> None:
     assert list(recipe.decisions) == [name]
     value = rule.points[0]
     assert getattr(recipe.closed(Candidate({name: value})), name) == value
+
+
+def test_a_whole_number_stays_one() -> None:
+    recipe = Recipe(batch_size={"range": [16, 256], "log": True})  # type: ignore[arg-type]
+    assert recipe.decisions["batch_size"] == Range(16, 256, log=True, integer=True)
+
+
+def test_other_options_cannot_be_left_open() -> None:
+    with pytest.raises(DecisionError, match="epochs cannot be left to the search: only optimizer, learning_rate"):
+        ImageClassification(epochs={"range": [1, 9]})  # type: ignore[arg-type]
 
 
 def test_a_condition_may_look_at_the_space() -> None:
