@@ -50,10 +50,11 @@ def budget(header: Header, history: History) -> dict[str, Json]:
     return limits
 
 
-def goal(search: str, job: Mapping[str, Json]) -> Goal:
-    """What a view of a running search measures it by."""
+def goal(search: str, job: Mapping[str, Json], spent: float = 0.0) -> Goal:
+    """What a view of a running search measures it by; `spent` are the seconds that earlier drivers took."""
     limits = job.get("budget") or {}
-    return Goal(search, objectives(job), limits.get("trials"), limits.get("seconds"))
+    seconds = limits.get("seconds")
+    return Goal(search, objectives(job), limits.get("trials"), None if seconds is None else max(0.0, seconds - spent))
 
 
 def overview(header: Header) -> dict[str, Json]:

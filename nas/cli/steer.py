@@ -105,12 +105,13 @@ def _drive(log: Log, search: str, quiet: bool, force: bool = False) -> None:
     from nas.cli.lookup import history
     from nas.cli.output import remark
     from nas.cli.text import standing_lines
-    from nas.driver import drive
+    from nas.driver import drive, elapsed
     from nas.live import view
     from nas.recorded import current_job
     from nas.summary import goal, standing
 
-    with view(goal(search, current_job(log, search).json()), quiet) as progress:
+    aim = goal(search, current_job(log, search).json(), elapsed(log.entries(search)))
+    with view(aim, quiet) as progress:
         ending = drive(search, log, progress, force)
     reason = f": {ending.reason}" if ending.reason else ""
     remark(f"{search} {ending.state}{reason}")
