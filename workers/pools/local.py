@@ -28,8 +28,8 @@ class Local(Pool):
     """Worker processes that speak JSON lines over pipes; a process that dies is replaced, and dies with its driver.
 
     `slots` is how many run at once (`auto`: as the cores, and the devices where `gpus` is set, allow). An attempt uses
-    `cpus` cores (the setup's threads unless given) and `gpus` of the visible devices; below 1, attempts share one. An
-    attempt that exceeds the setup's time limit by `grace` seconds is killed with its worker.
+    `cpus` cores (the setup's threads unless given) and `gpus` of the visible devices: below 1, attempts share one; with
+    0 all see all of them. An attempt that exceeds the setup's time limit by `grace` seconds is killed with its worker.
     """
 
     def __init__(

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import ceil
 from typing import Any, Literal, final
 
 import ray
@@ -19,12 +16,12 @@ from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.pool import Event, Pool, Slots
 from workers.pools.actor import LAST_WISH, PROGRESS, Actor
+from workers.pools.cluster import connect, room
 from workers.pools.running import BRIEF, Running
 from workers.trial import Attempt, Json, Result
 from workers.workshop import Setup
 
 SURVEY = 2.0  # seconds between two looks at what the cluster consists of
-OBJECT_STORE = 80_000_000  # bytes; what passes through it here is JSON
 
 
 @final
@@ -59,7 +56,7 @@ class Ray(Pool):
         self._share = {"CPU": float(setup.threads if cpus is None else cpus), "GPU": float(gpus)}
         self._fixed = None if slots == "auto" else slots
         self._address = address
-        self._owner = _connect(address, self._share, self._fixed)
+        self._owner = connect(address, self._share, self._fixed)
         self._record = json.dumps(setup.json())
         self._depth = depth
         self._slots: list[_Slot] = []
@@ -197,7 +194,7 @@ class Ray(Pool):
         self._next_survey = now + SURVEY
         if self._owner and not any(node["Alive"] for node in ray.nodes()):
             self._begin_anew(now)
-        wanted = _room(self._share) if self._fixed is None else self._fixed
+        wanted = room(self._share) if self._fixed is None else self._fixed
         for slot in [slot for slot in self._slots if not slot.up][: max(0, len(self._slots) - wanted)]:
             self._drop(slot, "", now)
         while len(self._slots) < wanted:
@@ -215,7 +212,7 @@ class Ray(Pool):
             self._drop(slot, "the raylet of this machine died", now)
         self._recount()
         ray.shutdown()
-        self._owner = _connect(self._address, self._share, self._fixed)
+        self._owner = connect(self._address, self._share, self._fixed)
 
     def _drop(self, slot: _Slot, error: str, now: float) -> None:
         """Give an actor up; one that had come up is replaced at once, any other at the next survey."""
@@ -267,45 +264,3 @@ def _text(reference: Any) -> str | RayError:
     except RayError as error:
         return error
     return text
-
-
-def _room(share: Mapping[str, float]) -> int:
-    """How many attempts the nodes that are alive have room for, each on one node."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    needs = {kind: amount for kind, amount in share.items() if amount > 0}
-    return sum(int(min(node.get(kind, 0.0) / amount + 1e-9 for kind, amount in needs.items())) for node in nodes)
-
-
-def _knock(address: str) -> None:
-    """Raise `OSError` where nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _connect(address: str | None, share: Mapping[str, float], slots: int | None) -> bool:
-    """Join the cluster, or start one on this machine; whether this process now has to leave it again."""
-    if ray.is_initialized():
-        return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        cores = max(os.cpu_count() or 1, ceil((slots or 1) * share["CPU"]))
-        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    try:
-        _knock(address)
-        ray.init(**options)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, "
-            "or leave the address out"
-        ) from error
-    gpus = ray.cluster_resources().get("GPU", 0.0)
-    if address == "local" and share["GPU"] * (slots or 1) > gpus:
-        ray.shutdown()
-        raise UserError(
-            f"{slots or 1} slots with {share['GPU']:g} GPUs each do not fit this machine, which has {gpus:g}: "
-            "change slots or gpus of the pool, or give the address of a cluster"
-        )
-    return True
