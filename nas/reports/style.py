@@ -71,7 +71,9 @@ footer { color: var(--soft); font-size: 13px; margin-top: 22px; }
   --rival: #b45309; --front: #047857; --bad: #b91c1c; --shade: #f4f4f4; } html { font-size: 11px; }
   body { max-width: none; padding: 0; } section, .tile { break-inside: avoid; border-radius: 0; }
   .more { display: none; }
-  section.trials { break-inside: auto; } td.long { white-space: normal; }
+  section.trials { break-inside: auto; } td.long { max-width: 200px; font-size: 9px; }
+  .pair { grid-template-columns: 1fr 1fr; } .tile b { font-size: 17px; } section { padding: 12px 14px; }
+  th, td { padding: 2px 6px; font-size: 10px; }
   .tiles { grid-template-columns: repeat(4, 1fr); } }
 """
 

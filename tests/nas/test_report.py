@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -172,6 +173,7 @@ def test_what_a_user_wrote_is_only_text() -> None:
     invented = Invented(trials=20, failing=3)
     history = invented.history()
     for record in history.trials.values():
+        record.trial = replace(record.trial, candidate=Candidate({"activation": nasty}))
         if record.result is not None and record.result.error:
             record.result = Result.from_json({**record.result.json(), "error": nasty})
     text = written(subject_of(invented.header({**JOB, "name": "nasty", "folder": nasty}), history))
