@@ -96,17 +96,29 @@ class Space(ABC):
     def decisions(self) -> Decisions:
         """The table; computed from the options alone, and cheap to ask for again."""
 
-    @abstractmethod
     def blueprint(self, candidate: Candidate, signature: Signature) -> Blueprint:
-        """The network of `candidate` as data (further decisions in it are not read); needs no torch."""
+        """The network of `candidate` as data (further decisions in it are not read); needs no torch.
+
+        A space writes this, so that an export carries readable source, or overrides `build`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has neither blueprint nor build: write one of them")
 
     def build(self, candidate: Candidate, signature: Signature) -> nn.Module:
         """The network of `candidate` with fresh weights, as its blueprint says."""
         return self.blueprint(candidate, signature).build()
 
-    @abstractmethod
     def describe(self, candidate: Candidate, signature: Signature) -> Description:
-        """Counts and graphs of the network that `build` would give, without building it and without torch."""
+        """Counts and graphs of the network that `build` would give.
+
+        Ours compute them without building it and without torch; by default it is built on the `meta` device and
+        counted.
+        """
+        import torch
+
+        from search_spaces.measuring import measured
+
+        with torch.device("meta"):
+            return measured(self.build(candidate, signature), signature)
 
     def check(self, signature: Signature) -> None:
         """Raise `UnfitError` where this space cannot build for `signature`."""
