@@ -81,8 +81,9 @@ class Pnas(Strategy):
     `pairwise_hinge`). `hyperparameters` says what becomes of decisions that are not the space's: `draw` them for every
     trial, or `keep` the parent's.
 
-    A trial's note holds its `level`, `partial` while it can grow, the `predicted` metric, and `fitted`, the rank
-    correlation of the surrogate on the level that it was just fitted to; `nas.surrogates.correlation` reads them.
+    A trial's note holds its `level`, the `predicted` metric, and `fitted`, the rank correlation of the surrogate on the
+    level that it was just fitted to; `nas.surrogates.correlation` reads them. A small candidate that does best wins, as
+    it would for the random baseline, which draws from all sizes, too.
     """
 
     objectives_at_most = 1
@@ -192,8 +193,6 @@ class Pnas(Strategy):
 
     def _trial(self, draw: Draw, number: int, level: _Level, pick: _Pick) -> Trial:
         note: dict[str, Json] = {"level": number}
-        if next(self.space.grow(pick.candidate), None) is not None:
-            note["partial"] = True
         if pick.predicted is not None:
             note["predicted"] = round(self.setting.objectives[0].gain(pick.predicted), 6)
         if level.fitted is not None:
