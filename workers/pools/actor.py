@@ -8,7 +8,7 @@ from typing import final
 
 from workers.errors import UserError
 from workers.pool import Progress
-from workers.pools.process import COMPACT, answer, open_workshop
+from workers.pools.process import answer, encode, open_workshop
 from workers.trial import Attempt, Json
 from workers.workshop import Setup, Workshop
 
@@ -47,12 +47,12 @@ class Actor:
         result = answer(self._workshop, Attempt.from_json(json.loads(attempt)), self._told.append)
         if not self._asked:
             return result
-        return json.dumps({**json.loads(result), "curve": self._take()}, separators=COMPACT)
+        return encode({**json.loads(result), "curve": self._take()})
 
     def progress(self) -> str:
         """The epochs since the last question: lists of trial, attempt, epoch and metrics."""
         self._asked = True
-        return json.dumps(self._take(), separators=COMPACT)
+        return encode(self._take())
 
     def _take(self) -> list[Json]:
         taken: list[Json] = []

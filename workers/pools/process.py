@@ -22,7 +22,7 @@ from workers.trial import Attempt, Json, Result
 from workers.workshop import Setup, Workshop
 
 Report = Callable[[Progress], None]
-COMPACT = (",", ":")
+encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def open_workshop(setup: Setup) -> Workshop:
@@ -41,10 +41,10 @@ def open_workshop(setup: Setup) -> Workshop:
 def answer(workshop: Workshop, attempt: Attempt, report: Report) -> str:
     """The result of one attempt as JSON; whatever the child raises, `SystemExit` too, is a failure of the child."""
     try:
-        return json.dumps(workshop.run(attempt, report).json(), separators=COMPACT)
+        return encode(workshop.run(attempt, report).json())
     except BaseException as failure:
         error = f"{type(failure).__name__}: {failure}"
-        return json.dumps(Result(attempt.trial.id, attempt.number, Outcome.FAILED, error=error).json())
+        return encode(Result(attempt.trial.id, attempt.number, Outcome.FAILED, error=error).json())
 
 
 def _private(descriptor: int, instead: int) -> int:
@@ -78,13 +78,13 @@ def main() -> None:
 
     def report(progress: Progress) -> None:
         body: list[Json] = [progress.trial_id, progress.attempt, progress.epoch, dict(progress.metrics)]
-        say("progress", json.dumps(body, separators=COMPACT))
+        say("progress", encode(body))
 
     try:
         workshop = open_workshop(Setup.from_json(json.loads(lines.get())))
     except Exception as failure:
         message = str(failure) if isinstance(failure, UserError) else f"{type(failure).__name__}: {failure}"
-        say("broken", json.dumps(message))
+        say("broken", encode(message))
         return
     say("ready", str(os.getpid()))
     while True:

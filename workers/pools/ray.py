@@ -17,6 +17,7 @@ from workers.objectives import Outcome
 from workers.pool import Event, Pool, Slots
 from workers.pools.actor import LAST_WISH, PROGRESS, Actor
 from workers.pools.cluster import connect, room
+from workers.pools.process import encode
 from workers.pools.running import BRIEF, Running
 from workers.trial import Attempt, Json, Result
 from workers.workshop import Setup
@@ -78,7 +79,7 @@ class Ray(Pool):
 
     def submit(self, attempt: Attempt) -> None:
         slot = self._places.popleft()
-        reference = slot.actor.run.remote(json.dumps(attempt.json(), separators=(",", ":")))
+        reference = slot.actor.run.remote(encode(attempt.json()))
         slot.queue[reference] = Running(attempt, time.monotonic())
         self._awaited[reference] = slot
         self._busy += 1
@@ -115,9 +116,9 @@ class Ray(Pool):
         if not awaited:
             time.sleep(timeout)
             return []
-        arrived, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0)
-        if not arrived and timeout > 0:
-            arrived, _ = ray.wait(awaited, timeout=timeout)
+        arrived, _ = ray.wait(awaited, timeout=timeout)
+        if arrived and len(awaited) > 1:  # what else is there: fewer and larger commits
+            arrived, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0)
         try:
             return list(zip(arrived, ray.get(arrived), strict=True))
         except RayError:
