@@ -8,6 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Threads that wait for each other on busy cores cost more than they give: 0.5 s on one thread, 12 s on two (measured
+# on two cores with other work, a forward pass of NASNet-A large). Set before torch is imported, for children too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 Require = Callable[[str, bool, str], None]
 _KEPT: list[object] = []  # operator schemas are withdrawn when their library object is collected
