@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -48,15 +47,6 @@ CASES = {
     "layers": Case(LayersSpace(depths=(4, 7), filters=(4, 6), strides=(1, 2, 3), pooling=(2, 4)), (3, 11, 16)),
     "layers in a row": Case(LayersSpace(depths=(5,), skip_connections=False), (1, 8, 8)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads wait for each other longer than such small layers take."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
