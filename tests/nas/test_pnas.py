@@ -320,7 +320,7 @@ def test_several_objectives_are_refused() -> None:
         ({"beam": 0}, "beam is 0, but .* at least 1"),
         ({"first_level": 0}, "first_level is 0"),
         ({"members": -1}, "members is -1"),
-        ({"surrogate": "tree"}, "surrogate is 'tree', but strategy pnas knows lstm, mlp"),
+        ({"surrogate": "tree"}, "surrogate is 'tree', but strategy pnas knows mlp, lstm"),
         ({"loss": "mse"}, "loss is 'mse'.*list_mle"),
         ({"hyperparameters": "fix"}, "hyperparameters is 'fix'.*draw, keep"),
     ],
