@@ -201,6 +201,10 @@ class CellNetwork(nn.Module):
         depth = 1.0 if self.style.code == "darts" else (index + 1) / len(self.cells)
         return (1.0 - self.keep) * depth * self.progress
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the logits of the last step, whose graph cannot be copied."""
+        return {**self.__dict__, "auxiliary_logits": None}
+
     def forward(self, image: Tensor) -> Tensor:
         pooled = self.features(image).mean(dim=(2, 3))
         logits: Tensor = self.classifier(self.dropout(pooled))

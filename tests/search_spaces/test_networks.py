@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from random import Random
 
@@ -140,6 +141,7 @@ def test_an_auxiliary_head_speaks_in_training_only() -> None:
     network(torch.randn(2, 1, 16, 16))
     assert network.auxiliary_logits is not None
     assert network.auxiliary_logits.shape == (2, 10)
+    assert copy.deepcopy(network).auxiliary_logits is None
     network.eval()(torch.randn(2, 1, 16, 16))
     assert network.auxiliary_logits is None
 
