@@ -74,7 +74,7 @@ def test_networks_give_logits_of_the_right_shape_and_cost_what_is_described(
         assert described.activation_bytes > 0
 
 
-def test_an_image_too_small_or_another_task_is_refused_with_a_remedy(subject: Subject) -> None:
+def test_another_task_is_refused_with_a_remedy(subject: Subject) -> None:
     words = Signature("language_modelling", {"tokens": (35,)}, {"logits": (35, 10000)})
     with pytest.raises(UnfitError, match="choose another"):
         subject.space.check(words)
