@@ -41,7 +41,8 @@ class Setting:
 
     def canonical(self, candidate: Candidate) -> tuple[object, ...]:
         """The key that isomorphic networks with the same hyperparameters share."""
-        rest = tuple((name, candidate[name]) for name in self.further if name in candidate)
+        values = candidate.json()
+        rest = [(name, values[name]) for name in self.further if name in values]
         return (self.space.canonical(candidate) if self.space else None, *rest)
 
 
