@@ -15,7 +15,11 @@ def train(decisions: dict[str, Any]) -> Iterator[dict[str, float]]:
     pixels, digits = load_digits(return_X_y=True)
     train_x, held_x, train_y, held_y = train_test_split(pixels / 16, digits, random_state=0, stratify=digits)
     model = SGDClassifier(
-        loss=decisions["loss"], alpha=decisions["alpha"], learning_rate="constant", eta0=decisions["step"], random_state=0
+        loss=decisions["loss"],
+        alpha=decisions["alpha"],
+        learning_rate="constant",
+        eta0=decisions["step"],
+        random_state=0,
     )
     for _ in range(10):
         model.partial_fit(train_x, train_y, classes=range(10))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nas.architecture import FORMAT
 from nas.exporter import FOLDER, Exporter, LeftOut, Winner
-from nas.job_plugins import beside
+from nas.jobfile.plugins import beside
 from nas.log import Log
 from nas.winner import find_winner
 from workers.errors import UserError

@@ -9,9 +9,10 @@ from typing import Annotated, final
 
 from pydantic import Field, ValidationError, model_validator
 
-from nas.document import Document, read
-from nas.job_mistakes import mistake
-from nas.job_parts import (
+from nas.jobfile.document import Document, read
+from nas.jobfile.explanations import mistake
+from nas.jobfile.mistakes import Mistake, refuse
+from nas.jobfile.parts import (
     ArtifactPlace,
     Ceiling,
     Goals,
@@ -26,9 +27,8 @@ from nas.job_parts import (
     Whole,
     spec,
 )
-from nas.job_plugins import check_plugins
-from nas.mistakes import Mistake, refuse
-from nas.template import TEMPLATE
+from nas.jobfile.plugins import check_plugins
+from nas.jobfile.template import TEMPLATE
 from workers.plugins import Spec
 from workers.trial import Json
 

@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from nas.document import Document
 from nas.home import FOLDER, SERVERS, home
 from nas.job import Job
-from nas.job_parts import objectives_of
-from nas.job_plugins import beside, find
-from nas.mistakes import Mistake, nearest, refuse
+from nas.jobfile.document import Document
+from nas.jobfile.mistakes import Mistake, nearest, refuse
+from nas.jobfile.parts import objectives_of
+from nas.jobfile.plugins import beside, find
 from nas.strategy import Setting, Strategy
 from nas.wrapper import Wrapper
 from nas.wrappers.baseline import Baseline

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nas.exporter import Winner
 from nas.history import History, TrialRecord
-from nas.job_plugins import beside
+from nas.jobfile.plugins import beside
 from nas.log import Log
 from nas.plan import Plan
 from nas.recorded import current_plan

@@ -16,7 +16,7 @@ def init(
 ) -> None:
     """Write a commented job file to begin with."""
     from nas.cli.output import remark, write
-    from nas.template import TEMPLATE
+    from nas.jobfile.template import TEMPLATE
     from workers.errors import UserError
 
     try:

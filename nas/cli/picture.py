@@ -11,7 +11,7 @@ from typing import final
 
 from nas.architecture import FORMAT, Architecture
 from nas.cli.settings import candidate_file
-from nas.document import parse
+from nas.jobfile.document import parse
 from nas.quantities import count, size
 from search_spaces.decisions import Candidate
 from search_spaces.space import Description, Graph, Signature, Space

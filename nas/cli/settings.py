@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.document import parse, read
+from nas.jobfile.document import parse, read
 from workers.errors import UserError
 from workers.trial import Json
 
@@ -73,7 +73,7 @@ def bytes_of(text: str) -> int:
     """`20 GB` as a number of bytes, by the rule of a job's `artifacts.quota`."""
     from pydantic import ValidationError
 
-    from nas.job_parts import ArtifactPlace
+    from nas.jobfile.parts import ArtifactPlace
 
     try:
         quota = ArtifactPlace.model_validate({"quota": int(text) if text.isdigit() else text}).quota

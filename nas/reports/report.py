@@ -69,7 +69,7 @@ def subject_of(header: Header, history: History) -> Subject:
 
 def _described(header: Header, history: History, objectives: tuple[Objective, ...]) -> Subject:
     from nas.job import Job
-    from nas.job_plugins import beside
+    from nas.jobfile.plugins import beside
     from nas.plan import Plan
 
     job = Job.parse(header.job)

@@ -77,7 +77,7 @@ class Budget(Wrapper):
 
     def extend(self, body: Mapping[str, Json]) -> None:
         if "budget" in body:
-            from nas.job_parts import Spending
+            from nas.jobfile.parts import Spending
 
             spending = Spending.model_validate(Spending.merged(asdict(self.limits), body["budget"]))
             self.limits = Limits(spending.trials, spending.epochs, spending.seconds)

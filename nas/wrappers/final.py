@@ -101,7 +101,7 @@ class Final(Wrapper):
 
     def extend(self, body: Mapping[str, Json]) -> None:
         if "final" in body:
-            from nas.job_parts import Retraining
+            from nas.jobfile.parts import Retraining
 
             now = Retraining.model_validate({"top": self.finale.top, "seeds": self.finale.seeds, **body["final"]})
             self.finale = replace(self.finale, top=now.top, seeds=now.seeds, epochs=now.epochs or self.finale.epochs)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from nas.cli.app import COMMANDS, application
 from nas.cli.exits import Exit
 from nas.home import open_log
-from nas.template import TEMPLATE
+from nas.jobfile.template import TEMPLATE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 JOB = """\

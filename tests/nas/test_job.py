@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_ins import FOLDER
 
-from nas.document import parse
 from nas.job import Job, template
+from nas.jobfile.document import parse
 from workers.errors import NotFoundError, UserError
 from workers.plugins import Spec
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from nas.mistakes import Mistake
-from nas.options import check
+from nas.jobfile.mistakes import Mistake
+from nas.jobfile.options import check
 from nas.strategy import Strategy
 from search_spaces.space import Space
 from workers.errors import UserError

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias, final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 
-from nas.mistakes import Mistake, nearest, shown
+from nas.jobfile.mistakes import Mistake, nearest, shown
 from workers.objectives import Direction, Objective
 from workers.plugins import Spec
 from workers.trial import Json

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nas.document import Place
-from nas.job_parts import ArtifactPlace, Ceiling, Goal, JournalPlace, Part, Retraining, Spending
-from nas.mistakes import Mistake, dotted, nearest, rule, shown
+from nas.jobfile.document import Place
+from nas.jobfile.mistakes import Mistake, dotted, nearest, rule, shown
+from nas.jobfile.parts import ArtifactPlace, Ceiling, Goal, JournalPlace, Part, Retraining, Spending
 
 _PARTS: Mapping[str, tuple[type[Part], str]] = {
     "budget": (Spending, "the budget"),

@@ -9,8 +9,8 @@ from typing import Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from nas.document import Place
-from nas.mistakes import Mistake, nearest, rule, shown
+from nas.jobfile.document import Place
+from nas.jobfile.mistakes import Mistake, nearest, rule, shown
 from search_spaces.decision import DecisionError
 from workers.trial import Json
 

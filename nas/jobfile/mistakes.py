@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from nas.document import Document, Place
+from nas.jobfile.document import Document, Place
 from workers.errors import UserError
 
 

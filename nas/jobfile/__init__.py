@@ -1,0 +1,1 @@
+"""How a job file is read, and what is said of the mistakes in it."""
