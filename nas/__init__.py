@@ -3,7 +3,7 @@
 import nas
 
 search = nas.run("job.yaml")
-print(search.best().result.metrics)
+print(search.winner().result.metrics)
 search.export("winner")
 """
 

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = ("nas", "search_spaces", "workers", "tests", "examples", "benchmarks", "pyproject.toml", "README.md")
+CODE = ("nas", "search_spaces", "workers", "tests", "examples", "benchmarks", "docs", "pyproject.toml", "README.md")
 
 
 def named_test(patch: Path) -> str:
