@@ -43,7 +43,7 @@ lint: $(VENV)/.installed-test
 
 types: $(VENV)/.installed-test
 	@$(BIN)/mypy
-	@$(BIN)/mypy tests
+	@$(BIN)/mypy tests benchmarks examples/*.py
 
 imports: $(VENV)/.installed-test
 	@$(BIN)/lint-imports --no-logo

@@ -26,7 +26,8 @@ class Perceptron(Space):
         return Decisions(table)
 
     def build(self, candidate: Candidate, signature: Signature) -> nn.Module:
-        width, parts = prod(signature.inputs["image"]), [nn.Flatten()]
+        width = prod(signature.inputs["image"])
+        parts: list[nn.Module] = [nn.Flatten()]
         for layer in range(1, int(candidate["layers"]) + 1):
             wide = int(candidate[f"width{layer}"])
             parts += [nn.Linear(width, wide), nn.ReLU()]

@@ -68,7 +68,7 @@ def pytest_configure() -> None:
 
     try:
         for library in Path(found.origin).parent.glob("_C*.so"):
-            torch.ops.load_library(library)
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     except OSError:
         schemas = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for name in ("nms", "qnms"):

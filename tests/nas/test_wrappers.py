@@ -252,7 +252,7 @@ def test_a_strategy_hears_of_foreign_trials_only_where_it_can_use_them() -> None
     assert deaf.heard == []
 
     open_ears = Listener(SETTING)
-    open_ears.foreign = True  # type: ignore[attr-defined]
+    open_ears.foreign = True
     strategy = Enqueue(Deduplicate(open_ears))
     strategy.hear(trial)
     strategy.tell(completed(trial, 3.0))
