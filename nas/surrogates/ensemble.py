@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -15,6 +14,7 @@ from nas.surrogates.lstm import Lstm
 from nas.surrogates.mlp import Mlp
 from nas.surrogates.network import Network
 from nas.surrogates.surrogate import Surrogate
+from nas.surrogates.threads import on_one_thread
 from nas.surrogates.vocabulary import Tokens, Vocabulary
 
 if TYPE_CHECKING:
@@ -25,18 +25,6 @@ _FIRST_RATE, _LATER_RATE = 0.01, 0.002  # Adam's, as published
 _OFFSET = 1.8  # of the sigmoid's argument, as published: networks begin by predicting a good accuracy
 _STEPS = 100  # of Adam per fit
 _BATCH = 256  # sequences per step
-_FEW = 50_000  # expansions that one thread scores within a second
-
-
-@contextmanager
-def _on_one_thread() -> Iterator[None]:
-    """Small matrices gain little from a second thread, and wait twenty times as long where another process has it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @final
@@ -75,7 +63,7 @@ class Ensemble(Surrogate):
             self._slope = slope / said_slope
             self._shift = shift - said_shift * self._slope
 
-    @_on_one_thread()
+    @on_one_thread()
     def _train(self, ids: torch.Tensor, targets: torch.Tensor, rate: float) -> None:
         count = len(targets)
         fold = count // self._members if self._members > 1 else 0
@@ -91,7 +79,7 @@ class Ensemble(Surrogate):
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
-    @_on_one_thread()
+    @on_one_thread()
     def predict(self, sequences: Sequence[Tokens]) -> NDArray[np.float64]:
         return self._say(_padded(sequences)) * self._slope + self._shift
 
@@ -102,12 +90,7 @@ class Ensemble(Surrogate):
     def expand(
         self, parents: Sequence[Tokens], owners: NDArray[np.int64], suffixes: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        arrays = _padded(parents), torch.from_numpy(owners), torch.from_numpy(suffixes)
-        if len(owners) < _FEW:
-            with _on_one_thread():
-                said = self._network.expansions(*arrays)
-        else:
-            said = self._network.expansions(*arrays)
+        said = self._network.expansions(_padded(parents), torch.from_numpy(owners), torch.from_numpy(suffixes))
         return self._mean(said) * self._slope + self._shift
 
     def _mean(self, said: torch.Tensor) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nas.surrogates.network import HIDDEN, Network
+from nas.surrogates.threads import on_one_thread, side_by_side
 from nas.surrogates.vocabulary import Vocabulary
 
 _ROWS = 4096  # of gates at a time: with 400 numbers each they stay in the cache
@@ -51,18 +52,18 @@ class Lstm(Network):
     def expansions(self, parents: Tensor, owners: Tensor, suffixes: Tensor) -> Tensor:
         table = self.table()
         places, tokens = _tree(owners, suffixes, table.shape[1])
-        hidden, cell = self._run(parents.expand(self.members, -1, -1))
-        said = torch.empty(self.members, len(owners), dtype=table.dtype)
-        for member in range(self.members):
+        with on_one_thread():
+            hidden, cell = self._run(parents.expand(self.members, -1, -1))
+
+        def said(member: int) -> Tensor:
             states = hidden[member], cell[member]
             for before, token in zip(places[:-1], tokens[:-1], strict=True):
                 chunks = list(self._further(member, *states, before, token, table))
                 states = torch.cat([h for h, _ in chunks]), torch.cat([c for _, c in chunks])
-            start = 0
-            for last, _ in self._further(member, *states, places[-1], tokens[-1], table):
-                said[member, start : start + len(last)] = torch.mv(last, self.readout[member, :, 0])
-                start += len(last)
-        return said + self.offset[:, :, 0]
+            ends = self._further(member, *states, places[-1], tokens[-1], table)
+            return torch.cat([torch.mv(end, self.readout[member, :, 0]) for end, _ in ends])
+
+        return torch.stack(side_by_side(said, range(self.members))) + self.offset[:, :, 0]
 
     def _further(
         self, member: int, hidden: Tensor, cell: Tensor, before: Tensor, tokens: Tensor, table: Tensor

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from nas.surrogates.network import HIDDEN, Network
+from nas.surrogates.threads import side_by_side
 from nas.surrogates.vocabulary import Vocabulary
+
+_ROWS = 16384  # expansions at a time
 
 
 @final
@@ -45,9 +48,11 @@ class Mlp(Network):
 
     @torch.no_grad()
     def expansions(self, parents: Tensor, owners: Tensor, suffixes: Tensor) -> Tensor:
-        table, said = self.table(), []
-        for start in range(0, len(owners), 16384):
-            rows = slice(start, start + 16384)
+        table = self.table()
+
+        def said(start: int) -> Tensor:
+            rows = slice(start, start + _ROWS)
             shares = self.counts(torch.cat([parents[owners[rows]], suffixes[rows]], 1))
-            said.append(self._read_pooled(torch.matmul(shares, table)))
-        return torch.cat(said, 1)
+            return self._read_pooled(torch.matmul(shares, table))
+
+        return torch.cat(side_by_side(said, range(0, len(owners), _ROWS)), 1)
