@@ -26,7 +26,10 @@ def score(candidate: Mapping[str, Any]) -> float:
 @final
 @dataclass(frozen=True)
 class Ledgered(Task):
-    """Takes `seconds` for a trial, and appends to the file `ledger`."""
+    """Takes once, twice or three times `seconds` for a trial, and appends to the file `ledger`.
+
+    Of unequal length, so that the slots do not fall into step: something is in flight when the driver acts.
+    """
 
     ledger: str
     seconds: float = 0.05
@@ -38,7 +41,7 @@ class Ledgered(Task):
 
     def train(self, model: Any, trial: Trial, state: State | None) -> Iterator[Epoch]:
         append(self.ledger, "start", trial)
-        time.sleep(self.seconds)
+        time.sleep(self.seconds * (1 + trial.id % 3))
         append(self.ledger, "finish", trial)
         yield Epoch({"score": score(trial.candidate)})
 
