@@ -124,6 +124,8 @@ def elapsed(entries: Iterable[Entry]) -> float:
     """The seconds that drivers have worked on a search: the time between entries, without that between drivers."""
     seconds, before = 0.0, None
     for entry in entries:
+        if entry.kind == "request":
+            continue  # from another process, at any time
         if before is not None and entry.kind != "driver":
             seconds += max(0.0, entry.time - before)
         before = None if entry.kind == "state" else entry.time

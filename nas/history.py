@@ -130,7 +130,8 @@ class History:
                 self.told(Result.from_json(body), entry.time)
         else:
             self._rare(entry)
-        self._at(entry.time)
+        if kind != "request":  # which other processes write, also while no driver is at work
+            self._at(entry.time)
 
     def asked(self, trial: Trial, time: float) -> TrialRecord:
         """A strategy gave `trial`."""
@@ -240,6 +241,14 @@ class History:
         for record in self.trials.values():
             arms.setdefault(record.arm, []).append(record)
         return arms
+
+    def driven(self) -> float:
+        """The seconds in which something ran: pauses between an interruption and the resume are left out."""
+        total, reached = 0.0, -math.inf
+        for start, end in sorted(span for record in self.trials.values() for span in record.busy):
+            total += max(0.0, end - max(start, reached))
+            reached = max(reached, end)
+        return total
 
     def occupancy(self) -> list[tuple[float, int]]:
         """How many workers were at work, as steps: (time, workers busy from then on)."""

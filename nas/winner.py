@@ -119,7 +119,7 @@ def costs(history: History) -> dict[str, float]:
         "trials": float(len(ended)),
         "epochs": float(sum(result.epochs for result in results)),
         "device_seconds": sum(result.device_seconds or result.seconds for result in results),
-        "seconds": (history.last_at or 0.0) - (history.first_at or 0.0),
+        "seconds": history.driven(),
     }
 
 

@@ -187,17 +187,6 @@ def costs(history: History) -> Mapping[str, Cost]:
     return found
 
 
-def driven(history: History) -> float:
-    """The seconds in which a driver was at work: pauses between an interruption and the resume are left out."""
-    spans = [span for record in history.trials.values() for span in record.busy]
-    spans.sort()
-    total, reached = 0.0, float("-inf")
-    for start, end in spans:
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return total
-
-
 def devices(history: History) -> str:
     """What the trials ran on, the commonest first, where workers said it."""
     found = Counter(r.result.device for r in history.trials.values() if r.result is not None and r.result.device)

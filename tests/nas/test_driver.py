@@ -305,8 +305,9 @@ def test_data_that_vanished_are_one_error_when_a_search_goes_on(tmp_path: Path, 
 
 def test_wall_time_is_what_drivers_worked_not_what_lies_between() -> None:
     kinds = [("driver", 10), ("ask", 11), ("tell", 15), ("state", 16), ("request", 90), ("driver", 100), ("tell", 103)]
-    kinds += [("driver", 500), ("tell", 501)]  # the second driver was killed after 3 s
-    assert elapsed(Entry(i, float(time), kind, None, {}) for i, (kind, time) in enumerate(kinds)) == 6 + 3 + 1
+    kinds += [("request", 400), ("request", 450)]  # the second driver was killed after 3 s; then a user asks for more
+    kinds += [("driver", 500), ("tell", 501), ("state", 502), ("request", 600), ("request", 900), ("driver", 1000)]
+    assert elapsed(Entry(i, float(time), kind, None, {}) for i, (kind, time) in enumerate(kinds)) == 6 + 3 + 2
 
 
 def test_time_that_earlier_drivers_took_counts(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

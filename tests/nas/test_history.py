@@ -140,6 +140,20 @@ def test_what_ran_under_a_driver_that_died_ran_until_it_was_last_heard() -> None
     assert (history.state, len(history.drivers)) == ("running", 1)
 
 
+def test_what_a_user_asks_between_two_drivers_is_not_time_that_anything_ran() -> None:
+    history = History()
+    history.feed(entry(0.0, "driver", epoch=1))
+    ask(history, 0)
+    history.feed(entry(1.0, "attempt", 0, number=1))
+    history.feed(entry(4.0, "progress", 0, attempt=1, epoch=1, metrics={}))  # then it is killed
+    history.feed(Entry(0, 900.0, "request", None, {"kind": "extend", "budget": {"trials": 9}}))
+    history.feed(entry(1000.0, "driver", epoch=2))
+    assert history.trials[0].busy == [(1.0, 4.0)]
+    history.feed(entry(1001.0, "attempt", 0, number=2))
+    history.feed(entry(1003.0, "state", state="stopped"))
+    assert history.driven() == 3.0 + 2.0
+
+
 def test_state_and_artifacts_are_as_last_said() -> None:
     history = finished({})
     history.feed(entry(1.0, "artifact", 0, attempt=1, name="checkpoint.safetensors", bytes=9, digest="ab"))
