@@ -150,7 +150,8 @@ def test_what_a_user_asks_between_two_drivers_is_not_time_that_anything_ran() ->
     history.feed(entry(1000.0, "driver", epoch=2))
     assert history.trials[0].busy == [(1.0, 4.0)]
     history.feed(entry(1001.0, "attempt", 0, number=2))
-    history.feed(entry(1003.0, "state", state="stopped"))
+    history.feed(entry(1003.0, "progress", 0, attempt=2, epoch=1, metrics={}))
+    history.feed(entry(1004.0, "state", state="stopped"))
     assert history.driven() == 3.0 + 2.0
 
 
