@@ -10,12 +10,13 @@ import pytest
 from progressive import completed, setting, simulate, trials_of
 from scipy.stats import ttest_rel
 
-from nas.strategies.pnas import LOSSES, SURROGATES, Pnas
+from nas.strategies.pnas import Pnas
 from search_spaces.decisions import Candidate
 from search_spaces.pnas import PnasSpace
 from workers.trial import Result, Trial
 
 SEEDS, BEAM, NOISE = 20, 16, 0.01
+PAIRS = [("mlp", "list_mle"), ("mlp", "pairwise_hinge"), ("lstm", "l1")]  # the default, a rival, and as published
 SPACE = PnasSpace(blocks=4, operations=("identity", "separable_3x3", "max_pool_3x3", "average_pool_3x3"))
 
 
@@ -70,9 +71,8 @@ def means_by_level(seed: int, surrogate: str, loss: str) -> dict[int, tuple[floa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("surrogate", "loss"), PAIRS)
 def test_chosen_expansions_beat_random_ones_at_every_level(surrogate: str, loss: str) -> None:
     runs = [means_by_level(seed, surrogate, loss) for seed in range(SEEDS)]
     for level in (2, 3, 4):
