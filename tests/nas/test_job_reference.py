@@ -1,0 +1,38 @@
+"""docs/jobs.md names every key and every option there is."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from nas.job import Job
+from nas.strategy import Strategy
+from search_spaces.space import Space
+from workers.plugins import available, load
+from workers.pool import Pool
+from workers.task import Task
+
+PAGE = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
+NAMED = set(re.findall(r"`([a-z_0-9]+)`", PAGE)) | set(re.findall(r"^([a-z_]+):", PAGE, re.MULTILINE))
+FOLDERS: dict[str, type] = {
+    "search_spaces": Space,
+    "workers.tasks": Task,
+    "nas.strategies": Strategy,
+    "workers.pools": Pool,
+}
+GIVEN = {"setting", "setup", "call", "calls"}  # what a plugin gets beside the options of a job file
+
+
+def test_every_key_is_named() -> None:
+    assert set(Job.model_fields) - NAMED == set()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_plugin_and_option_is_named(folder: str) -> None:
+    for name in available(folder, FOLDERS[folder]):
+        options = set(inspect.signature(load(folder, name, FOLDERS[folder])).parameters) - GIVEN
+        assert options - NAMED == set(), name
+        assert name in NAMED or name == "function"
