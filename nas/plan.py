@@ -86,6 +86,7 @@ class Plan:
             space=self.job.space,
             artifacts=self.artifacts,
             time_limit=self.job.budget.trial_seconds,
+            epochs=self.task.epochs,
             measure=tuple(metric for metric in (*MEASURED, "seconds") if metric in metrics),
             ceilings={metric: ceiling.max for metric, ceiling in self.job.constraints.items()},
             folder=self.job.folder,

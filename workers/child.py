@@ -131,7 +131,7 @@ class Child:
                 if not math.isfinite(value):
                     raise DivergedError(f"the metric {name} is {value} after {done} epochs")
             report(Progress(trial.id, number, done, epoch.metrics))
-            if self.setup.time_limit is not None and done != trial.epochs:
+            if done != trial.epochs:
                 self._in_time(time.perf_counter() - begun, epoch)
         if last is None:
             raise UserError("training ended without any metrics: a task must yield at least once")
@@ -146,7 +146,7 @@ class Child:
         return epoch
 
     def _in_time(self, seconds: float, epoch: Epoch) -> None:
-        limit = self.setup.time_limit
+        limit = self.setup.limit(self.attempt.trial)
         if limit is not None and seconds > limit:
             self.metrics = {**self.known, **epoch.metrics}
             raise OverTimeError(f"over its time limit: {seconds:.1f} s of {limit:g} s after {self.epochs} epochs")
@@ -182,7 +182,8 @@ class Child:
         return lock
 
     def _within_ceilings(self, metrics: Mapping[str, float]) -> None:
-        for name, ceiling in self.setup.ceilings.items():
+        for name in self.setup.ceilings:
+            ceiling = self.setup.ceiling(name, self.attempt.trial)
             if name in metrics and metrics[name] > ceiling:
                 raise InfeasibleError(f"{name} is {metrics[name]:g}, over its ceiling of {ceiling:g}")
 

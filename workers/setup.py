@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from workers.plugins import Spec
-from workers.trial import Json
+from workers.trial import Json, Trial
 
 
 @final
@@ -15,9 +15,10 @@ from workers.trial import Json
 class Setup:
     """What all attempts of a search share; plain JSON, sent to each worker once.
 
-    `artifacts` is a folder or an fsspec URL, `threads` how many a worker may use, `time_limit` the seconds one
-    attempt may take, `measure` the further metrics that objectives and constraints ask for (`latency`), `ceilings`
-    the largest feasible value of a metric, `folder` where the user's own modules are found.
+    `artifacts` is a folder or an fsspec URL, `threads` how many a worker may use, `time_limit` the seconds an attempt
+    of `epochs` epochs may take (`limit` says what a longer one gets), `measure` the further metrics that objectives
+    and constraints ask for (`latency`), `ceilings` the largest feasible value of a metric (of `seconds`: in so many
+    epochs), `folder` where the user's own modules are found.
     """
 
     search: str
@@ -29,6 +30,18 @@ class Setup:
     measure: tuple[str, ...] = ()
     ceilings: Mapping[str, float] = field(default_factory=dict)
     folder: str = ""
+    epochs: int = 0
+
+    def limit(self, trial: Trial) -> float | None:
+        """The seconds that an attempt at `trial` may take: in proportion where it is longer than the search's own."""
+        return None if self.time_limit is None else self.time_limit * self._stretch(trial)
+
+    def ceiling(self, metric: str, trial: Trial) -> float:
+        """The largest feasible value of `metric`; in proportion, too, where that is `seconds`."""
+        return self.ceilings[metric] * (self._stretch(trial) if metric == "seconds" else 1.0)
+
+    def _stretch(self, trial: Trial) -> float:
+        return max(1.0, trial.epochs / self.epochs) if self.epochs else 1.0
 
     def json(self) -> dict[str, Json]:
         return {

@@ -88,7 +88,7 @@ class Ceiling(Part):
 class Spending(Part):
     """What the search may spend: `trials`, `epochs` of training in all, wall time (`hours`, `minutes`, `seconds`).
 
-    `trial_seconds` is the longest that one trial may take.
+    `trial_seconds` is the longest that one trial may take; a retraining for more epochs gets as many times more.
     """
 
     trials: Annotated[Whole, Field(ge=1)] | None = None

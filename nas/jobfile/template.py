@@ -39,7 +39,7 @@ objectives: [accuracy]          # [accuracy, parameters], or {metric: f1, direct
 budget:
   trials: 40
   # hours: 2
-  # trial_seconds: 600          # the longest that one trial may take
+  # trial_seconds: 600          # the longest that one trial may take (a longer retraining: in proportion)
 
 # Where trials run: local (processes of this machine) or ray (a cluster, or this machine)
 pool: local                     # {name: local, slots: 2}

@@ -247,9 +247,9 @@ def test_a_child_that_exits_has_failed(name: str, start: Open) -> None:
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_an_attempt_over_its_time_limit_fails_with_its_last_metrics(name: str, start: Open, tmp_path: Path) -> None:
-    pool = start(name, {"grace": 1.0}, time_limit=0.5)
+    pool = start(name, {"grace": 1.0}, time_limit=0.25, epochs=1)
     place(pool)
-    pool.submit(attempt(1, "hang", gate=str(tmp_path / "never")))
+    pool.submit(attempt(1, "hang", epochs=2, gate=str(tmp_path / "never")))
     (result,) = results(pool, 1)
     assert result.outcome is Outcome.FAILED
     assert "time limit of 0.5 s" in (result.error or "")

@@ -95,6 +95,7 @@ def test_workers_are_told_what_to_measure_and_what_is_too_much() -> None:
     }
     setup = Plan.of({**BASE, **changes}, "that").setup
     assert (setup.search, setup.measure, setup.time_limit) == ("that", ("latency", "seconds"), 60)
+    assert setup.epochs == Plan.of(BASE).task.epochs == 2
     assert setup.ceilings == {"parameters": 300, "seconds": 9}
     assert Setup.from_json(setup.json()) == setup
 

@@ -117,6 +117,16 @@ def test_a_task_says_its_seconds_and_its_epochs_are_spread_over_them(table: Spec
     assert seen == [(10, Progress, 1), (20, Progress, 2), (30, Progress, 3), (40, Result, 4)]
 
 
+def test_a_retraining_of_more_epochs_gets_as_much_more_time(table: Spec) -> None:
+    pool = Simulated(Setup("s", table, time_limit=25.0, epochs=2), slots=3)
+    for number, epochs in enumerate((4, 1, 5)):  # at 10 s each
+        pool.submit(Attempt(Trial(number, Candidate({}), epochs=epochs, horizon=epochs)))
+    outcomes: dict[int, Outcome] = {}
+    while pool.busy:
+        outcomes |= {event.trial_id: event.outcome for event in pool.wait() if isinstance(event, Result)}
+    assert outcomes == dict.fromkeys(range(3), Outcome.COMPLETED)
+
+
 def test_what_exceeds_its_time_limit_fails_there_with_its_last_metrics(table: Spec) -> None:
     pool = Simulated(Setup("s", table, time_limit=25.0), slots=1)
     pool.submit(Attempt(Trial(0, Candidate({}), epochs=4, horizon=4)))

@@ -242,6 +242,15 @@ def test_over_its_time_limit_a_child_fails_with_its_last_metrics(tmp_path: Path)
     assert done.epochs == 2
 
 
+def test_time_and_seconds_are_limited_in_proportion_to_the_epochs(tmp_path: Path) -> None:
+    setup = setup_at(tmp_path, task=FAILING, space=None, time_limit=10.0, ceilings={"seconds": 3.0, "value": 2.0})
+    longer, shorter = Trial(1, Candidate({}), epochs=8), Trial(1, Candidate({}), epochs=0)
+    assert (setup.limit(longer), setup.ceiling("seconds", longer)) == (10.0, 3.0)
+    setup = replace(setup, epochs=4)
+    assert (setup.limit(longer), setup.ceiling("seconds", longer), setup.ceiling("value", longer)) == (20.0, 6.0, 2.0)
+    assert (setup.limit(shorter), setup.ceiling("seconds", shorter)) == (10.0, 3.0)
+
+
 def test_a_checkpoint_that_cannot_be_kept_costs_the_checkpoint_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,7 +280,7 @@ def test_a_network_needs_a_space(tmp_path: Path) -> None:
 
 
 def test_a_setup_survives_its_journey() -> None:
-    setup = Setup("s", Spec("t", {"a": 1}), SPACE, "/a", 2, 3.0, ("latency",), {"parameters": 5}, "/f")
+    setup = Setup("s", Spec("t", {"a": 1}), SPACE, "/a", 2, 3.0, ("latency",), {"parameters": 5}, "/f", 4)
     assert Setup.from_json(setup.json()) == setup
 
 

@@ -41,8 +41,8 @@ class Local(Pool):
         grace: float = 5.0,
     ) -> None:
         setup = setup if cpus is None else replace(setup, threads=max(1, cpus))
-        self._limit = setup.time_limit
-        self._kill_after = None if setup.time_limit is None else setup.time_limit + grace
+        self._setup = setup
+        self._grace = grace
         self._selector = selectors.DefaultSelector()
         shares = device_shares(visible_devices(), gpus) if gpus else []
         cores = max(1, (os.cpu_count() or 1) // setup.threads)
@@ -77,7 +77,7 @@ class Local(Pool):
         if not self._workers:
             return []
         now = time.monotonic()
-        ends = [w.running.since + self._kill_after for w in self._workers if w.running and w.ready and self._kill_after]
+        ends = [end for worker in self._workers if (end := self._end(worker)) is not None]
         pause = 0.0 if self._events else max(0.0, min([timeout, *(end - now for end in ends)]))
         for key, _ in self._selector.select(pause):
             self._hear(key.data)
@@ -125,11 +125,18 @@ class Local(Pool):
         if worker.running is None:
             return
         self._events += worker.running.progress(now)
-        late = worker.ready and self._kill_after is not None and now - worker.running.since > self._kill_after
-        if late and self._limit is not None:
-            self._events.append(worker.running.overdue(now, self._limit))
+        limit, end = self._setup.limit(worker.running.attempt.trial), self._end(worker)
+        if limit is not None and end is not None and now > end:
+            self._events.append(worker.running.overdue(now, limit))
             self._stop(worker)
             self._start(worker)
+
+    def _end(self, worker: _Worker) -> float | None:
+        """When what the worker runs will be killed, in the driver's monotonic seconds; None for never."""
+        if worker.running is None or not worker.ready:
+            return None
+        limit = self._setup.limit(worker.running.attempt.trial)
+        return None if limit is None else worker.running.since + limit + self._grace
 
     def _start(self, worker: _Worker) -> None:
         self._selector.register(worker.start(), selectors.EVENT_READ, worker)

@@ -169,9 +169,8 @@ class Ray(Pool):
     def _poll(self, now: float) -> None:
         """Ask the actors whose attempt is not a brief one for its progress, and end the attempts that are late."""
         self._next_poll = now + max(1.0, 0.01 * len(self._slots))
-        limit = self._setup.time_limit
         for slot, running in [(slot, slot.head) for slot in self._slots if slot.head is not None]:
-            seconds = now - running.since
+            seconds, limit = now - running.since, self._setup.limit(running.attempt.trial)
             if limit is not None and seconds > limit + self._grace:
                 self._end(slot, limit, now)
             elif seconds > BRIEF and slot.asked is None:

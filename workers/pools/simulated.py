@@ -35,7 +35,7 @@ class Simulated(Pool):
             raise UserError(f"slots is {slots}, but must be at least 1")
         self.now = 0.0
         self._slots = slots
-        self._limit = setup.time_limit
+        self._limit = setup.limit
         self._answer = load("workers.tasks", answer, object) if isinstance(answer, str) else answer
         self._workshop = Workshop(setup) if answer is None else None
         self._running: dict[int, Attempt] = {}
@@ -59,10 +59,11 @@ class Simulated(Pool):
         reports: list[Progress] = []
         result = self._run(attempt, reports)
         step = result.seconds / max(1, len(reports))
-        late = self._limit is not None and result.seconds > self._limit
-        if late and self._limit is not None:
-            reports = [report for i, report in enumerate(reports, 1) if i * step <= self._limit]
-            result = _cut(result, self._limit, reports)
+        limit = self._limit(attempt.trial)
+        late = limit is not None and result.seconds > limit
+        if late and limit is not None:
+            reports = [report for i, report in enumerate(reports, 1) if i * step <= limit]
+            result = _cut(result, limit, reports)
         for i, report in enumerate(reports if late else reports[:-1], 1):
             self._push(self.now + i * step, number, report)
         self._push(self.now + result.seconds, number, result)
