@@ -128,7 +128,7 @@ def elapsed(entries: Iterable[Entry]) -> float:
             continue  # from another process, at any time
         if before is not None and entry.kind != "driver":
             seconds += max(0.0, entry.time - before)
-        before = None if entry.kind == "state" else entry.time
+        before = entry.time
     return seconds
 
 
@@ -177,6 +177,8 @@ def _ending(strategy: Final, journal: Journal, interrupt: Interrupt) -> Ending:
         if interrupt.reason:
             return Ending(journal.search, "interrupted", interrupt.reason)
         return Ending(journal.search, "stopped", "a user asked for it")
+    if not history.trials and strategy.reason:
+        return Ending(journal.search, "failed", f"nothing was tried: {strategy.reason}")
     if history.trials and not history.outcomes[Outcome.COMPLETED]:
         errors = [record.result.error for record in history.trials.values() if record.result and record.result.error]
         last = f"; the last error: {errors[-1]}" if errors else ""
