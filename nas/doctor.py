@@ -82,7 +82,7 @@ def shadows(paths: list[Path]) -> Iterator[Finding]:
     for folder in paths:
         for name in OURS:
             for one in (folder / name, folder / f"{name}.py"):
-                if one.exists() and _importable(one) and one.resolve().parent != home:
+                if _importable(one) and one.resolve().parent != home:
                     found[one.resolve()] = name
     for one, name in found.items():
         remedy = f"rename it, or work in another folder: Python may take it for Cellwright's own package {name}"
@@ -257,8 +257,10 @@ def _installed(distribution: str) -> bool:
 
 
 def _importable(place: Path) -> bool:
-    """Whether Python could import `place`: a file, or a folder with any Python in it (`__init__` or not)."""
-    return place.is_file() or next(place.glob("*.py"), None) is not None
+    """Whether Python could import `place`: a module, or a folder with any Python in it (`__init__` or not)."""
+    if place.is_dir():
+        return next(place.glob("*.py"), None) is not None
+    return place.suffix == ".py" and place.is_file()  # a file without is the command `nas` itself
 
 
 def _import(name: str) -> tuple[Any, str]:

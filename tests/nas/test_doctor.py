@@ -43,6 +43,7 @@ def test_a_users_module_that_shadows_ours_is_found(tmp_path: Path) -> None:
 def test_our_own_folders_and_those_without_python_shadow_nothing(tmp_path: Path) -> None:
     (tmp_path / "workers").mkdir()
     (tmp_path / "workers" / "notes.txt").touch()
+    (tmp_path / "nas").touch()  # as the command line lies in an environment's bin
     home = Path(doctor.__file__).parent.parent
     assert levels(list(doctor.shadows([tmp_path, home]))) == [Level.FINE]
 
