@@ -42,7 +42,7 @@ def readme(winner: Winner, folder: Path, missing: Mapping[str, str]) -> str:
         _scores(winner),
         _proof(folder),
         _files(folder, missing),
-        _made(winner),
+        _made(winner, folder),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -152,10 +152,14 @@ def _files(folder: Path, missing: Mapping[str, str]) -> str:
     return "## Files\n\n" + "\n".join(lines)
 
 
-def _made(winner: Winner) -> str:
+def _made(winner: Winner, folder: Path) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in winner.versions.items())
+    source = (
+        "The source in `model.py` is taken from Cellwright, which is licensed under Apache-2.0: keep this notice when "
+        "you pass it on. "
+    )
     return (
         f"## How it was made\n\nSeed {winner.record.trial.seed} of search `{winner.search}`. Versions: {versions}.\n\n"
-        "The weights are yours. The source in `model.py` is taken from Cellwright, which is licensed under Apache-2.0: "
-        "keep this notice when you pass it on. The data that it was trained on have a licence of their own."
+        f"The weights are yours. {source if (folder / 'model.py').is_file() else ''}"
+        "The data that it was trained on have a licence of their own."
     )

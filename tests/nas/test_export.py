@@ -135,6 +135,7 @@ def test_a_users_own_network_is_inlined_with_its_neighbours(kept: Kept, tmp_path
     assert "def flat(image)" in source
     assert "class Perceptron" in source
     assert "own_layers" not in source
+    assert "`model.py` is taken from Cellwright" in (folder / "README.md").read_text()
     record = json.loads((folder / "parity.json").read_text())
     assert record["forms"]["model.py"]["batch 3"]["absolute"] == 0.0
     assert record["test"] == {"checked": False, "reason": record["test"]["reason"]}
@@ -149,6 +150,7 @@ def test_a_space_that_builds_in_its_own_way_has_no_source_and_the_readme_says_so
     assert "no `source`: the space builds its networks in its own way" in text
     assert "no `drawing`: the space describes no graph" in text
     assert 'torch.export.load("model.pt2").module()' in text
+    assert "model.py" not in text
     program = torch.export.load(folder / "model.pt2").module()
     for size in (1, 3):
         image = torch.randn(size, 1, 8, 8)
