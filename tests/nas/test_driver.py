@@ -282,6 +282,15 @@ def test_a_search_in_which_nothing_completes_has_failed(log: Log) -> None:
     assert "this one fails" in ending.reason
 
 
+def test_a_search_in_which_nothing_may_be_tried_has_failed(log: Log) -> None:
+    small = {"name": "pnas", "blocks": 1, "cells": 1, "filters": 4, "operations": ["identity"]}
+    job = {**DIGITS, "space": small, "constraints": {"parameters": {"max": 1}}}
+    ending = drive(start(Job.parse(job), log), log)
+    assert ending.state == "failed"
+    assert "nothing was tried" in ending.reason
+    assert "parameters at most 1" in ending.reason
+
+
 def test_missing_data_are_one_error_before_there_is_a_search(tmp_path: Path, log: Log) -> None:
     task = {"name": "image_classification", "dataset": str(tmp_path / "none")}
     with pytest.raises(UserError, match="none"):
@@ -314,7 +323,7 @@ def test_time_that_earlier_drivers_took_counts(log: Log, monkeypatch: pytest.Mon
     search = start(Job.parse({**JOB, "budget": {"seconds": 1000}}), log)
     monkeypatch.setattr("nas.driver.elapsed", lambda entries: 1000.0)
     ending = drive(search, log)
-    assert (ending.state, ending.reason) == ("finished", "the budget of 1000 seconds is spent")
+    assert (ending.state, ending.reason) == ("failed", "nothing was tried: the budget of 1000 seconds is spent")
 
 
 @pytest.mark.parametrize(
