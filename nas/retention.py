@@ -12,7 +12,7 @@ from nas.plan import Plan
 from nas.ranking import ranked
 from workers.artifacts import Artifacts, Stored
 from workers.errors import UserError
-from workers.objectives import Objective
+from workers.objectives import Objective, Outcome
 
 PORTION = 8  # files removed in one turn of the loop
 SWEEP = 10  # trials that end between two looks, at least
@@ -25,7 +25,8 @@ class Needed:
     """The trials whose files something refers to.
 
     `firm` stay whatever happens: retrained, tested, unfinished, and the parents of these. `soft` may go where a quota
-    demands it, the last first: the best ones, and what a strategy may want to continue (it would be trained again).
+    demands it, the last first: the best ones, what a strategy may want to continue (it would be trained again), and the
+    last failures with their tracebacks.
     """
 
     firm: frozenset[int] = frozenset()
@@ -38,7 +39,8 @@ def needed(history: History, objectives: Sequence[Objective], top: int = TOP) ->
     firm = {trial for trial, record in records.items() if record.arm in ("final", "test") or record.result is None}
     firm |= {parent for trial in firm if (parent := records[trial].trial.parent) is not None}
     rungs = [r.trial.id for r in history.searched() if r.completed and r.trial.epochs < r.trial.horizon]
-    return Needed(frozenset(firm), dict.fromkeys([*_best(history, objectives, top), *rungs]))
+    failed = [r.trial.id for r in records.values() if r.result is not None and r.result.outcome is Outcome.FAILED]
+    return Needed(frozenset(firm), dict.fromkeys([*_best(history, objectives, top), *rungs, *failed[: -top - 1 : -1]]))
 
 
 def superfluous(stored: Collection[Stored], history: History, need: Needed, quota: int | None = None) -> list[Stored]:

@@ -68,6 +68,18 @@ def test_what_nothing_refers_to_may_go() -> None:
     assert superfluous(stored(*range(8), 99), SEARCH, need) == stored(0, 2, 99)
 
 
+def test_the_tracebacks_of_the_last_failures_stay_while_there_is_room() -> None:
+    history = history_of((trial(0), {"good": 1.0}))
+    for number in range(1, 5):
+        history.feed(entry("ask", number, trial(number).json()))
+        history.feed(entry("attempt", number, {"number": 1}))
+        history.feed(entry("tell", number, Result(number, 1, Outcome.FAILED, error="no").json()))
+    need = needed(history, [GOOD], top=2)
+    files = [Stored(0, 1, "c", 100), *(Stored(number, 1, "traceback.txt", 1) for number in range(1, 5))]
+    assert superfluous(files, history, need) == files[1:3]
+    assert {one.trial for one in superfluous(files, history, need, quota=100)} == {1, 2, 3, 4}
+
+
 def test_a_lost_attempts_files_may_go_and_a_running_ones_stay() -> None:
     late = [Stored(1, 2, "c", 1), Stored(1, 1, "c", 1), Stored(5, 1, "c", 1), Stored(5, 2, "c", 1)]
     assert superfluous(late, SEARCH, needed(SEARCH, [GOOD], 9)) == [Stored(1, 2, "c", 1)]
