@@ -91,7 +91,7 @@ def _from_outside(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise NotFoundError(
             f"{name!r} names the module {module_name}, but {error.name} cannot be imported: "
-            f"it must be installed, or lie in {here}"
+            f"it must be installed, or lie beside the job file, or in {here}"
         ) from error
     except Exception as error:
         raise UserError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from error

@@ -105,7 +105,12 @@ class Recipe:
 
 def _checked(name: str, value: object) -> Value:
     rule = RULES[name]
-    return rule.check(name, number(value) if isinstance(rule, Range) else value)
+    if isinstance(rule, Range):
+        try:
+            value = number(value)
+        except DecisionError as error:
+            raise DecisionError(f"{name}: {error}") from None
+    return rule.check(name, value)
 
 
 def _opened(name: str, record: Mapping[str, Any]) -> Decision:

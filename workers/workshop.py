@@ -34,7 +34,9 @@ def task_of(spec: Spec) -> Task:
 
 def space_of(spec: Spec) -> Space:
     """The space that a job names."""
-    space: Space = load("search_spaces", spec.name, Space)(**spec.options)
+    space = load("search_spaces", spec.name, Space)(**spec.options)
+    if not isinstance(space, Space):
+        raise UserError(f"{spec.name!r} makes a {type(space).__name__}, but must make a Space")
     return space
 
 

@@ -62,6 +62,10 @@ def _one(key: str, spec: Spec, given: int) -> list[Mistake]:
         plugin = find(key, spec)
     except UserError as error:
         return [Mistake((key,), str(error))]
+    base = _KINDS[key][1]
+    if key != "task" and not (issubclass(plugin, base) if isinstance(plugin, type) else callable(plugin)):
+        what = f"the class {plugin.__name__}" if isinstance(plugin, type) else f"a {type(plugin).__name__}"
+        return [Mistake((key,), f"{spec.name!r} is {what}, but must be a subclass of {base.__name__}")]
     given_function = key == "task" and not isinstance(plugin, type) and callable(plugin)
     mistakes = check((key,), Function if given_function else plugin, spec.options, given, allow_decisions=key == "task")
     if mistakes or key not in ("task", "space"):

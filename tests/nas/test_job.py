@@ -156,6 +156,8 @@ MISTAKES = [
     ("strategy: pna", ["'pna' is no strategy", "did you mean 'pnas'?", "package.module:Name"]),
     ("strategy: no_such_module:Name", ["no_such_module", "cannot be imported"]),
     ("strategy: stand_ins:Unifrom", ["stand_ins has no Unifrom", "did you mean Uniform?"]),
+    ("strategy: stand_ins:GridSpace", ["is the class GridSpace", "subclass of Strategy"]),
+    ("strategy: os:path", ["'os:path' is a module", "subclass of Strategy"]),
     ("strategy: {nam: random}", ["strategy is {'nam': 'random'}", "mapping with a name"]),
     ("strategy: {name: random, width: 3}", ["'width' is no option of strategy"]),
     ("strategy: {name: pnas, beam: wide}", ["strategy.beam is 'wide'", "whole number"]),
@@ -191,6 +193,7 @@ OPTIONS = [
     ({"name": "image_classification", "learning_rate": 5000}, ["learning_rate is 5000", "number from"]),
     ({"name": "image_classification", "optimizer": "sdg"}, ["optimizer is 'sdg'", "one of 'sgd'"]),
     ({"name": "image_classification", "optimizer": {"choice": ["sgd", "sdg"]}}, ["'sdg'", "one of 'sgd'"]),
+    ({"name": "image_classification", "batch_size": {"choice": [32, "x"]}}, ["batch_size: 'x' is no number"]),
     ({"name": "image_classification", "dataset": "digit"}, ["digit", "digits"]),
 ]
 
@@ -201,6 +204,11 @@ def test_options_are_checked_against_who_takes_them(task: dict[str, Any], expect
         Job.parse({**BASE, "task": task})
     for fragment in expected:
         assert fragment in str(caught.value)
+
+
+def test_what_makes_no_space_is_told() -> None:
+    with pytest.raises(UserError, match="'os:getcwd' makes a str, but must make a Space"):
+        Job.parse({**BASE, "space": "os:getcwd"})
 
 
 def test_several_mistakes_are_listed_together(tmp_path: Path) -> None:
