@@ -92,36 +92,48 @@ class Archive(Source):
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as opened:
                 arrays = {name: opened[name] for name in opened.files}
-        except (ValueError, OSError, EOFError, BadZipFile) as error:
-            raise UserError(f"{self.path} cannot be read as .npz: {error}; write it with numpy.savez") from error
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        except (ValueError, TypeError, EOFError, BadZipFile) as error:
+            raise UserError(
+                f"{self.path} is damaged, or no .npz file of plain numbers: write it with numpy.savez(file, "
+                "x_train=..., y_train=...), whole numbers as labels"
+            ) from error
         for name in ("x_train", "y_train"):
             if name not in arrays:
                 raise UserError(f"{self.path} holds {', '.join(arrays)}, but needs x_train and y_train")
-        x_train, y_train = planes(arrays["x_train"], "x_train"), _labels(arrays, "train")
+        x_train, y_train = self._pixels(arrays, "x_train"), self._labels(arrays, "train")
         count = int(y_train.max()) + 1
         classes = tuple(map(str, arrays.get("classes", np.arange(count))))
         if len(classes) < max(count, 2):
-            raise UserError(f"y_train of {self.path} goes to {count - 1}, but there are {len(classes)} classes")
+            least = "as many as that needs" if count > 1 else "at least 2"
+            raise UserError(
+                f"y_train of {self.path} goes to {count - 1} and names {len(classes)} classes, "
+                f"but there must be {least}"
+            )
         if "x_test" not in arrays:
             return Images(x_train, y_train, classes)
-        x_test, y_test = planes(arrays["x_test"], "x_test"), _labels(arrays, "test")
+        x_test, y_test = self._pixels(arrays, "x_test"), self._labels(arrays, "test")
         if x_test.shape[1:] != x_train.shape[1:] or int(y_test.max()) >= len(classes):
             raise UserError(f"x_test and y_test of {self.path} do not fit x_train and y_train: equal shape and classes")
         return Images(x_train, y_train, classes, x_test, y_test)
 
+    def _pixels(self, arrays: Mapping[str, NDArray[Any]], name: str) -> Pixels:
+        return planes(arrays[name], f"{name} of {self.path}")
 
-def _labels(arrays: Mapping[str, NDArray[Any]], part: str) -> Labels:
-    import numpy as np
+    def _labels(self, arrays: Mapping[str, NDArray[Any]], part: str) -> Labels:
+        import numpy as np
 
-    labels, count = arrays.get(f"y_{part}"), len(arrays[f"x_{part}"])
-    if labels is None:
-        raise UserError(f"x_{part} is there, but y_{part} is not: give the labels of these images")
-    labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise UserError(
-            f"y_{part} is {labels.dtype} {labels.shape}, but must be one whole number from 0 for each of {count} images"
-        )
-    return labels.astype(np.int64)
+        labels, count = arrays.get(f"y_{part}"), len(arrays[f"x_{part}"])
+        if labels is None:
+            raise UserError(f"{self.path} has x_{part}, but y_{part} is not there: give the labels of these images")
+        labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+        if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+            raise UserError(
+                f"y_{part} of {self.path} is {labels.dtype} {labels.shape}, but must be one whole number from 0 "
+                f"for each of {count} images"
+            )
+        return labels.astype(np.int64)
 
 
 def _class_folders(root: Path) -> list[Path]:
