@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nas.architecture import FORMAT
 from nas.exporter import FOLDER, Exporter, LeftOut, Winner
+from nas.exporters.readme import FILES
 from nas.jobfile.plugins import beside
 from nas.log import Log
 from nas.winner import find_winner
@@ -27,8 +28,8 @@ def export(
     """Write the winner of `search` (or any `trial` whose checkpoint is kept) to `folder`, and return it.
 
     `formats` are names of exporters, by default all that there are; one that this network cannot have is left out,
-    and README.md says why. An earlier export is replaced; any other folder that is not empty is refused. The folder
-    appears whole or not at all.
+    and README.md says why. The files of an earlier export are replaced, others beside them are kept; any other folder
+    that is not empty is refused. The folder appears whole or not at all.
     """
     target = Path(folder).expanduser().absolute()
     exporters = chosen(formats)
@@ -95,4 +96,12 @@ def _replace(target: Path, fresh: Path, old: Path) -> None:
     except OSError:
         old.rename(target)
         raise
+    for path in old.iterdir():
+        if not _exported(path.name) and not (target / path.name).exists():
+            path.rename(target / path.name)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exported(name: str) -> bool:
+    """Whether an export, or the use of one, leaves a file of this name."""
+    return name in (*FILES, "README.md", "__pycache__") or name.endswith(".svg")

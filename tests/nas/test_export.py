@@ -213,9 +213,11 @@ def test_a_checkpoint_of_another_network_is_told(kept: Kept, tmp_path: Path) -> 
 
 def test_an_earlier_export_is_replaced_and_nothing_else(kept: Kept, tmp_path: Path) -> None:
     folder = export(kept.log, "own", tmp_path / "out", trial=0, formats=LIGHT)
-    (folder / "left over").write_text("")
+    (folder / "cell.svg").write_text("of the network before")
+    (folder / "notes.txt").write_text("the user's own")
     again = export(kept.log, "own", folder, trial=0, formats=["safetensors"])
-    assert {path.name for path in again.iterdir()} == {"architecture.json", "weights.safetensors"}
+    assert {path.name for path in again.iterdir()} == {"architecture.json", "weights.safetensors", "notes.txt"}
+    assert (again / "notes.txt").read_text() == "the user's own"
     assert not list(tmp_path.glob(".out*"))
     for name in ("filled", "odd"):
         (tmp_path / name).mkdir()
