@@ -90,6 +90,7 @@ class Plan:
             measure=tuple(metric for metric in (*MEASURED, "seconds") if metric in metrics),
             ceilings={metric: ceiling.max for metric, ceiling in self.job.constraints.items()},
             folder=self.job.folder,
+            objectives=tuple(objective.metric for objective in self.objectives),
         )
 
     @property

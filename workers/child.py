@@ -81,6 +81,8 @@ class Child:
             self.known["seconds"] = self.device_seconds
         self.metrics = {**self.known, **last.metrics}
         self._within_ceilings(self.metrics)
+        if attempt.trial.split == "validation":
+            self._has_objectives(last.metrics)
         self._keep(last)
 
     def fail(self, failure: Exception) -> None:
@@ -186,6 +188,13 @@ class Child:
             ceiling = self.setup.ceiling(name, self.attempt.trial)
             if name in metrics and metrics[name] > ceiling:
                 raise InfeasibleError(f"{name} is {metrics[name]:g}, over its ceiling of {ceiling:g}")
+
+    def _has_objectives(self, given: Mapping[str, float]) -> None:
+        if missing := [name for name in self.setup.objectives if name not in self.metrics]:
+            raise UserError(
+                f"{missing[0]} is an objective, but training gave {', '.join(given) or 'no metric'}: "
+                f"have it yield {missing[0]} as well, or change the objectives"
+            )
 
     def _state_of(self, parent: Attempt | None) -> State | None:
         """The state that an attempt of the parent ended with; trained again where its checkpoint is gone or damaged."""

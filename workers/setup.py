@@ -18,7 +18,7 @@ class Setup:
     `artifacts` is a folder or an fsspec URL, `threads` how many a worker may use, `time_limit` the seconds an attempt
     of `epochs` epochs may take (`limit` says what a longer one gets), `measure` the further metrics that objectives
     and constraints ask for (`latency`), `ceilings` the largest feasible value of a metric (of `seconds`: in so many
-    epochs), `folder` where the user's own modules are found.
+    epochs), `folder` where the user's own modules are found, `objectives` the metrics without which no training counts.
     """
 
     search: str
@@ -31,6 +31,7 @@ class Setup:
     ceilings: Mapping[str, float] = field(default_factory=dict)
     folder: str = ""
     epochs: int = 0
+    objectives: tuple[str, ...] = ()
 
     def limit(self, trial: Trial) -> float | None:
         """The seconds that an attempt at `trial` may take: in proportion where it is longer than the search's own."""
@@ -49,6 +50,7 @@ class Setup:
             "task": self.task.json(),
             "space": self.space and self.space.json(),
             "measure": list(self.measure),
+            "objectives": list(self.objectives),
             "ceilings": dict(self.ceilings),
         }
 
@@ -61,5 +63,6 @@ class Setup:
                 "task": Spec.from_json(record["task"]),
                 "space": Spec.from_json(space) if space else None,
                 "measure": tuple(record["measure"]),
+                "objectives": tuple(record["objectives"]),
             }
         )

@@ -87,6 +87,14 @@ def test_what_is_yielded_is_told_epoch_by_epoch() -> None:
     assert (result.metrics, result.epochs) == ({"loss": 2.0}, 3)
 
 
+def test_a_training_without_an_objective_has_failed() -> None:
+    setup = Setup("s", Spec("test_function_task:metrics"), objectives=("loss", "accuracy"))
+    attempt = Attempt(Trial(0, Candidate({"x": 0.5}), epochs=1))
+    result = Workshop(setup).run(attempt, lambda progress: None)
+    assert result.outcome is Outcome.FAILED
+    assert "accuracy is an objective, but training gave loss, correct, flag" in str(result.error)
+
+
 def test_seed_and_model_are_given_where_they_are_asked_for() -> None:
     assert run("seeded", {}, seed=11)[0].metrics == {"score": 11.0}
 

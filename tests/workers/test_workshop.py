@@ -280,7 +280,7 @@ def test_a_network_needs_a_space(tmp_path: Path) -> None:
 
 
 def test_a_setup_survives_its_journey() -> None:
-    setup = Setup("s", Spec("t", {"a": 1}), SPACE, "/a", 2, 3.0, ("latency",), {"parameters": 5}, "/f", 4)
+    setup = Setup("s", Spec("t", {"a": 1}), SPACE, "/a", 2, 3.0, ("latency",), {"parameters": 5}, "/f", 4, ("loss",))
     assert Setup.from_json(setup.json()) == setup
 
 
