@@ -77,6 +77,21 @@ def test_retraining_waits_for_the_whole_search() -> None:
     assert not strategy.exhausted
 
 
+def test_the_test_waits_for_every_retraining() -> None:
+    strategy = final_of(Finale(top=2))
+    searched(strategy, [{"value": 1}, {"value": 9}, None, {"value": 5}])
+    first, second = strategy.ask(), strategy.ask()
+    assert first is not None
+    assert second is not None
+    strategy.tell(completed(first, 1.0))
+    assert strategy.ask() is None, "the other one may yet win"
+    assert not strategy.exhausted
+    strategy.tell(completed(second, 2.0))
+    test = strategy.ask()
+    assert test is not None
+    assert (test.split, test.parent) == ("test", second.id)
+
+
 def test_a_retraining_that_fails_does_not_win() -> None:
     strategy = final_of(Finale(top=2, seeds=1, epochs=5), trials=2)
     searched(strategy, [{"value": 9}, {"value": 5}])

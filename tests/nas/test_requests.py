@@ -44,6 +44,20 @@ def test_a_request_is_noticed_applied_once_and_relived_where_it_took_effect(log:
     assert kinds(log).count("applied") == 2
 
 
+def test_a_request_is_not_applied_again_by_the_next_driver(log: Log) -> None:
+    strategy = Tally(2)
+    journal = drive(log, strategy)
+    log.request("try", "extend", {"trials": 1})
+    log.request("try", "stop", {})
+    see_requests(journal, strategy)
+    assert journal.stopping
+    resumed = drive(log, again := Tally(2))
+    see_requests(resumed, again)
+    assert again.budget == 3
+    assert not resumed.stopping
+    assert kinds(log).count("applied") == 2
+
+
 def test_a_request_that_comes_between_two_turns_is_not_overlooked(log: Log) -> None:
     journal = drive(log, strategy := Tally(2))
     see_requests(journal, strategy)

@@ -83,6 +83,11 @@ def test_the_tracebacks_of_the_last_failures_stay_while_there_is_room() -> None:
 def test_a_lost_attempts_files_may_go_and_a_running_ones_stay() -> None:
     late = [Stored(1, 2, "c", 1), Stored(1, 1, "c", 1), Stored(5, 1, "c", 1), Stored(5, 2, "c", 1)]
     assert superfluous(late, SEARCH, needed(SEARCH, [GOOD], 9)) == [Stored(1, 2, "c", 1)]
+    history = history_of((trial(0), None))
+    history.feed(entry("attempt", 0, {"number": 2}))
+    history.feed(entry("tell", 0, Result(0, 2, Outcome.COMPLETED, {"good": 1.0}, checkpoint="c").json()))
+    both = [Stored(0, 1, "c", 1), Stored(0, 2, "c", 1)]
+    assert superfluous(both, history, needed(history, [GOOD])) == both[:1]
 
 
 def test_over_the_quota_the_least_needed_go_first_and_the_firm_stay() -> None:
