@@ -75,6 +75,15 @@ def test_equal_seeds_give_equal_results_whatever_ran_before(tmp_path: Path) -> N
     assert run(workshop, Attempt(trial(4, 2, seed=5))).metrics != first.metrics
 
 
+def test_the_weights_that_training_begins_with_are_drawn_from_the_seed(tmp_path: Path) -> None:
+    workshop = Workshop(setup_at(tmp_path))
+    first, again, other = (
+        run(workshop, Attempt(trial(number, 0, seed=seed))) for number, seed in ((1, 3), (2, 3), (3, 5))
+    )
+    assert first.metrics == again.metrics
+    assert first.metrics["loss"] != other.metrics["loss"]
+
+
 def test_networks_do_not_outlive_their_trial(tmp_path: Path) -> None:
     workshop = Workshop(setup_at(tmp_path))
     run(workshop, Attempt(trial(1, 1)))
