@@ -38,6 +38,20 @@ def train(values):
 train.decisions = {}
 """
 
+KILLER = """
+import os
+import signal
+
+
+def train(values):
+    if values["wish"] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1.0
+
+
+train.decisions = {}
+"""
+
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
@@ -80,6 +94,21 @@ def test_slots_follow_the_nodes_and_a_dead_node_loses_what_it_ran(cluster: Any, 
     (ended,) = [event for event in events if isinstance(event, Result) and event not in lost]
     assert ended.outcome is Outcome.COMPLETED
     assert {result.trial_id for result in (*lost, ended)} == {0, 1, 2}
+    pool.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_waits_behind_an_attempt_that_kills_its_worker_is_returned(cluster: Any, tmp_path: Path) -> None:
+    (tmp_path / "killing.py").write_text(KILLER)
+    pool = Ray(Setup("s", Spec("killing:train"), folder=str(tmp_path)), slots=1, depth=3)
+    collect(pool, events := [], 1)
+    for i, wish in enumerate(("live", "die", "live")):
+        pool.submit(Attempt(Trial(i, Candidate({"wish": wish}))))
+    while pool.busy:
+        events += pool.wait(0.5)
+    outcomes = {event.trial_id: event.outcome for event in events if isinstance(event, Result)}
+    assert outcomes == {0: Outcome.COMPLETED, 1: Outcome.LOST, 2: Outcome.STOPPED}
     pool.close()
 
 

@@ -187,7 +187,7 @@ class Ray(Pool):
         running = slot.queue.pop(next(iter(slot.queue)))
         self._busy -= 1
         self._events.append(running.overdue(now, limit))
-        self._drop(slot, "its worker was killed for another attempt that was over its time limit", now)
+        self._drop(slot, "", now, idle=True)
 
     def _survey(self, now: float) -> None:
         """Look at the cluster, and have as many actors as it has room for."""
@@ -214,14 +214,20 @@ class Ray(Pool):
         ray.shutdown()
         self._owner = connect(self._address, self._share, self._fixed)
 
-    def _drop(self, slot: _Slot, error: str, now: float) -> None:
-        """Give an actor up; one that had come up is replaced at once, any other at the next survey."""
+    def _drop(self, slot: _Slot, error: str, now: float, idle: bool = False) -> None:
+        """Give an actor up; one that had come up is replaced at once, any other at the next survey.
+
+        Unless it was `idle` its first attempt is lost; the others had not begun.
+        """
         if slot not in self._slots:
             return
         ray.kill(slot.actor)
         self._slots.remove(slot)
         self._awaited = {reference: other for reference, other in self._awaited.items() if other is not slot}
-        self._events += [running.lost(now, error) for running in slot.queue.values()]
+        lost = 0 if idle else 1
+        held = list(slot.queue.values())
+        self._events += [running.lost(now, error) for running in held[:lost]]
+        self._events += [running.returned("its worker ended before it began") for running in held[lost:]]
         self._busy -= len(slot.queue)
         if slot.up:
             self._hire()

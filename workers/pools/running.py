@@ -41,6 +41,10 @@ class Running:
         """The result where the worker is gone."""
         return self._ended(Outcome.LOST, now, error)
 
+    def returned(self, error: str) -> Result:
+        """The result where the worker is gone before this attempt began: none of its doing."""
+        return Result(self.attempt.trial.id, self.attempt.number, Outcome.STOPPED, error=error)
+
     def overdue(self, now: float, limit: float) -> Result:
         """The result where it ran for longer than `limit` seconds: failed, with the last metrics heard."""
         return self._ended(Outcome.FAILED, now, f"it ran longer than its time limit of {limit:g} s")
