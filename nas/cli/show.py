@@ -17,9 +17,7 @@ def show(
     what: Annotated[
         str, typer.Argument(metavar="ID|FILE", help="A search, or a JSON file with a candidate.", show_default=False)
     ] = "last",
-    trial: Annotated[
-        int | None, typer.Argument(metavar="TRIAL", help="Which trial; otherwise the winner.", show_default=False)
-    ] = None,
+    trial: Annotated[int | None, typer.Option(metavar="N", help="Which trial; otherwise the winner.")] = None,
     space: Annotated[
         str | None,
         typer.Option(metavar="SPACE", help="The space of a candidate in a file: pnas, or '{name: pnas, blocks: 3}'."),
@@ -34,17 +32,28 @@ def show(
     """Draw a network, of a trial or of a candidate in a file."""
     from nas.cli.output import remark, write, write_json
 
-    if Path(what).exists() or what.endswith(".json") or "/" in what:
-        picture = _of_file(Path(what), space)
-    else:
-        picture = _of_search(what, trial, journal)
-    picture = picture.only(part)
+    picture = _picture(what, trial, space, journal).only(part)
     if json:
         write_json(picture.json())
     else:
         write(picture.text(_width()))
     for path in picture.write_svg(svg) if svg is not None else ():
         remark(f"drawn in {path}")
+
+
+def _picture(what: str, trial: int | None, space: str | None, journal: str | None) -> Picture:
+    """What to draw: a bare word is a search before it is a folder, since exports are named after searches."""
+    from workers.errors import NotFoundError, UserError
+
+    if not Path(what).is_file() and not what.endswith(".json") and "/" not in what:
+        try:
+            return _of_search(what, trial, journal)
+        except NotFoundError:
+            if trial is not None or not (Path(what) / "architecture.json").is_file():
+                raise
+    if trial is not None:
+        raise UserError(f"{what} is one network without trials: leave --trial {trial} out, or name a search")
+    return _of_file(Path(what), space)
 
 
 def _of_search(given: str, trial: int | None, journal: str | None) -> Picture:

@@ -56,20 +56,32 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 def test_the_drawing_is_of_the_candidate(plan: Plan) -> None:
     assert plan.space is not None
     for number in (0, 7):
-        shown = json.loads(run("show", "digits", str(number), "--json").stdout)
+        shown = json.loads(run("show", "digits", "--trial", str(number), "--json").stdout)
         candidate = plan.decisions.sample(Random(number))
         described = plan.space.describe(candidate, plan.task.signature)
         assert shown["candidate"] == candidate.json()
         assert shown["parameters"] == described.parameters
         labels = [node["label"] for node in shown["graphs"]["cell"]["nodes"]]
         assert labels == [node.label for node in described.graphs["cell"].nodes]
-        drawn = run("show", "digits", str(number)).stdout
+        drawn = run("show", "digits", "--trial", str(number)).stdout
         assert drawn.startswith(f"digits, trial {number}\n")
         assert all(label.replace("_", " ") in drawn for label in labels)
 
 
 def test_without_a_number_it_is_the_best(plan: Plan) -> None:
     assert run("show", "digits").stdout.startswith("digits, trial 29\n")
+
+
+def test_a_folder_named_as_the_search_hides_it_not(plan: Plan) -> None:
+    Path("digits").mkdir()
+    assert run("show", "digits").stdout.startswith("digits, trial 29\n")
+
+
+def test_a_file_has_no_trials(plan: Plan) -> None:
+    Path("one.json").write_text("{}")
+    refused = run("show", "one.json", "--trial", "3")
+    assert refused.exit_code == 2
+    assert "leave --trial 3 out" in refused.stderr
 
 
 def test_a_part_alone_is_drawn_into_the_file_that_was_named(plan: Plan) -> None:
@@ -91,7 +103,7 @@ def test_a_candidate_from_a_file_is_drawn_as_its_trial_is(plan: Plan) -> None:
     trial = json.loads(run("trials", "digits", "--json").stdout)[3]
     Path("record.json").write_text(json.dumps(trial))
     Path("bare.json").write_text(json.dumps(trial["candidate"]))
-    expected = json.loads(run("show", "digits", "3", "--json").stdout)["graphs"]["cell"]
+    expected = json.loads(run("show", "digits", "--trial", "3", "--json").stdout)["graphs"]["cell"]
     for name in ("record.json", "bare.json"):
         shown = json.loads(run("show", name, "--space", SPACE, "--json").stdout)
         assert shown["graphs"]["cell"] == expected
