@@ -98,11 +98,18 @@ def candidate(given: Sequence[str]) -> dict[str, Json]:
 
 
 def candidate_file(path: Path) -> dict[str, Json]:
-    """The candidate in a JSON file: its decisions, or a record that holds them under `candidate`."""
+    """The candidate in a JSON file: its decisions, a record that holds them under `candidate`, or a list of that one.
+
+    `nas best --json` prints such a list.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is no JSON: {error}") from None
+    if isinstance(record, list):
+        if len(record) != 1:
+            raise UserError(f"{path} holds a list of {len(record)}, but one candidate is needed: keep one of them")
+        record = record[0]
     found = record.get("candidate", record) if isinstance(record, dict) else record
     if not isinstance(found, dict):
         raise UserError(f"{path} holds {type(found).__name__}, but must hold a mapping of decisions to values")

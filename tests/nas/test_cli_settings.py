@@ -103,4 +103,9 @@ def test_a_candidate_is_a_file_or_its_decisions(tmp_path: Path) -> None:
     path = tmp_path / "candidate.json"
     path.write_text('{"candidate": {"x": 0.5}, "trial": 3}')
     assert candidate([str(path)]) == {"x": 0.5}
+    path.write_text('[{"candidate": {"x": 0.25}}]')  # as `nas best --json` prints it
+    assert candidate([str(path)]) == {"x": 0.25}
+    path.write_text("[{}, {}]")
+    with pytest.raises(UserError, match="a list of 2, but one candidate is needed"):
+        candidate([str(path)])
     assert candidate(["x=0.5", "optimizer=adam", "deep=true"]) == {"x": 0.5, "optimizer": "adam", "deep": True}
