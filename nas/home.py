@@ -30,4 +30,7 @@ def open_log(place: str | None = None) -> Log:
         raise UserError(f"{place!r} is no place for journals: give a folder or postgresql://USER@HOST/DATABASE")
     from nas.logs.sqlite import SqliteLog
 
-    return SqliteLog(Path(place).expanduser())
+    folder = Path(place).expanduser()
+    if folder.is_file():
+        raise UserError(f"{folder} is a file, but journals are kept in a folder: set NAS_HOME, or --journal, to one")
+    return SqliteLog(folder)

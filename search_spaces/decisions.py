@@ -11,6 +11,8 @@ from typing import final
 
 from search_spaces.decision import Choice, Decision, DecisionError, Range, Value
 
+SHOWN = 12  # names in a message
+
 
 @final
 class Candidate(Mapping[str, Value]):
@@ -219,8 +221,9 @@ def _branches(
 
 
 def _suggest(name: str, names: Iterable[str]) -> str:
-    known = list(names)
+    known = sorted(names)
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"did you mean {near[0]}?"
-    return f"there are {', '.join(known)}" if known else "there are none"
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return f"there are {', '.join(known[:SHOWN])}{more}" if known else "there are none"

@@ -40,3 +40,9 @@ def test_a_missing_driver_for_postgresql_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(sys.modules, "nas.logs.postgresql", raising=False)
     with pytest.raises(UserError, match=r"needs psycopg: pip install 'cellwright\[postgres\]'"):
         open_log("postgresql://nobody@/nothing")
+
+
+def test_a_file_is_no_place(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").touch()
+    with pytest.raises(UserError, match="is a file, but journals are kept in a folder"):
+        open_log(str(tmp_path / "job.yaml"))
