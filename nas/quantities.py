@@ -37,6 +37,12 @@ def count(number: float) -> str:
     return _scaled(number, 1000, ("", "k", "M", "G", "T"))
 
 
+def counted(number: float, noun: str) -> str:
+    """`1 -> 1 trial`, `3 -> 3 trials`."""
+    text = f"{number:g}" if isinstance(number, float) else str(number)
+    return f"{text} {noun}" + ("" if number == 1 else "s")
+
+
 def metric(value: float | None) -> str:
     """Four significant digits, whole numbers as they are; a dash where it is missing."""
     if value is None:

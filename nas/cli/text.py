@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from nas.cli.output import Json, pairs, table, write
-from nas.quantities import count, duration, metric, size
+from nas.quantities import count, counted, duration, metric, size
 
 
 def day(moment: float) -> str:
@@ -104,7 +104,7 @@ def forecast_lines(expected: Mapping[str, Json]) -> dict[str, str]:
     total = expected["size"]
     lines = {
         "job": f"{expected['name']}: {expected['task']}, {expected['strategy']}, {goals}",
-        "space": f"{expected['space'] or 'settings only'}, {expected['decisions']} decisions, "
+        "space": f"{expected['space'] or 'settings only'}, {counted(expected['decisions'], 'decision')}, "
         f"{count(total) if total is not None else 'infinitely many'} candidates",
         "parameters": _spread(expected["parameters"], count),
         "arithmetic": _spread(expected["multiply_adds"], count, " multiply-adds for one example"),
@@ -136,15 +136,15 @@ def _example(example: Mapping[str, Json] | None) -> str:
 
 
 def _cost(expected: Mapping[str, Json]) -> str:
-    slots = f"{expected['slots']} slot{'s' if expected['slots'] > 1 else ''}"
     spent = ""
     if expected["trainings"] is not None:
-        spent = f"{expected['trainings']} trainings, {expected['epochs']} epochs, on {slots}"
+        needs = ((expected["trainings"], "training"), (expected["epochs"], "epoch"))
+        spent = f"{', '.join(counted(*need) for need in needs)}, on {counted(expected['slots'], 'slot')}"
     seconds, speed = expected.get("seconds"), expected.get("multiply_adds_per_second")
     if seconds is None:
         return spent
     how = f", guessed from {count(speed)} multiply-adds per second here in one slot" if speed else ""
-    return f"{spent}{': ' if spent else ''}about {duration(seconds)}{how}"
+    return f"{spent}{': ' if spent else ''}{f'about {duration(seconds)}' if seconds >= 1 else 'under a second'}{how}"
 
 
 def _shapes(shapes: Mapping[str, Sequence[int]]) -> str:
@@ -167,7 +167,10 @@ def _of_best(stands: Mapping[str, Json], name: str) -> str:
 
 
 def _test(stands: Mapping[str, Json]) -> str:
-    return "; ".join(_metrics(trial) for trial in stands["final"] if trial["arm"] == "test" and trial["metrics"])
+    """What the objectives are on the test set."""
+    names = [f"test_{goal['metric']}" for goal in stands["objectives"]]
+    tests = [trial["metrics"] for trial in stands["final"] if trial["arm"] == "test"]
+    return "; ".join(f"{name}={metric(found[name])}" for found in tests for name in names if name in found)
 
 
 def _metrics(trial: Mapping[str, Json]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import final
 
+from nas.quantities import counted
 from nas.strategy import Draw, Strategy
 from nas.wrapper import Wrapper
 from workers.errors import UserError
@@ -45,11 +46,11 @@ class Budget(Wrapper):
         """Which limit is reached, in words; empty while there is something left."""
         limits = self.limits
         if limits.trials is not None and self.trials >= limits.trials:
-            return f"the budget of {limits.trials} trials is spent"
+            return f"the budget of {counted(limits.trials, 'trial')} is spent"
         if limits.epochs is not None and self.epochs >= limits.epochs:
-            return f"the budget of {limits.epochs} epochs is spent"
+            return f"the budget of {counted(limits.epochs, 'epoch')} is spent"
         if limits.seconds is not None and self.clock() >= limits.seconds:
-            return f"the budget of {limits.seconds:g} seconds is spent"
+            return f"the budget of {counted(limits.seconds, 'second')} is spent"
         return ""
 
     @property

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nas.quantities import count, duration, metric, size
+from nas.quantities import count, counted, duration, metric, size
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,11 @@ def test_count(number: float, text: str) -> None:
 )
 def test_metric(value: float | None, text: str) -> None:
     assert metric(value) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 trials"), (1, "1 trial"), (2_000_000, "2000000 trials"), (1.0, "1 trial"), (0.5, "0.5 trials")],
+)
+def test_counted(number: float, text: str) -> None:
+    assert counted(number, "trial") == text

@@ -262,5 +262,5 @@ def test_a_strategy_hears_of_foreign_trials_only_where_it_can_use_them() -> None
 def test_a_spent_budget_refuses_a_candidate() -> None:
     strategy = Budget(Enqueue(Uniform(SETTING)), Limits(trials=1), lambda: 0.0)
     strategy.ask()
-    with pytest.raises(UserError, match="budget of 1 trials is spent"):
+    with pytest.raises(UserError, match="budget of 1 trial is spent"):
         strategy.enqueue({"a": 1, "b": 2})
