@@ -21,6 +21,7 @@ from nas.home import open_log
 from nas.job import Job
 from nas.log import Log
 from nas.recorded import current_job, current_plan
+from workers.artifacts import Artifacts
 from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.pool import Pool
@@ -349,6 +350,17 @@ def train(decisions, epochs):
     for epoch in range(epochs):
         yield own_measure.score(decisions["x"], epoch)
 """
+
+
+def test_at_the_end_nothing_is_stored_that_nobody_needs(log: Log) -> None:
+    job = Job.parse({**DIGITS, "name": "try", "pool": "stand_ins:Instant", "artifacts": {"quota": 1}, "folder": FOLDER})
+    search = start(job, log)
+    assert drive(search, log).state == "finished"
+    stored = Artifacts.open(current_plan(log, search).artifacts).list(search)
+    history = history_of(log, search)
+    assert {history.trials[one.trial].arm for one in stored} == {"final", "test"}
+    deleted = {trial for (trial, _, _), body in history.artifacts.items() if body.get("deleted")}
+    assert deleted == {record.trial.id for record in history.searched()}
 
 
 def test_a_users_own_function_is_tuned_by_worker_processes(tmp_path: Path) -> None:

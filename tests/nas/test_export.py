@@ -113,10 +113,10 @@ class Kept:
         rows = [("ask", trial.json()), ("attempt", {"number": 1}), ("tell", result.json())]
         self.log.append("own", self.epoch, [Entry(0, 1e9, kind, trial.id, body) for kind, body in rows])
 
-    def tested(self) -> None:
+    def tested(self, trial: int = 3, parent: int = 0) -> None:
         scores = {"test_accuracy": 0.5, "test_loss": 1.0, "test_correct": 180.0, "test_total": 360.0}
-        test = Trial(3, Candidate({"width": 8}), 0, 1, parent=0, note={"arm": "test"}, split="test")
-        self.told(test, Result(3, 1, Outcome.COMPLETED, scores))
+        test = Trial(trial, Candidate({"width": 8}), 0, 1, parent=parent, note={"arm": "test"}, split="test")
+        self.told(test, Result(trial, 1, Outcome.COMPLETED, scores))
 
 
 @pytest.fixture
@@ -171,6 +171,14 @@ def test_the_tested_trial_is_the_winner(kept: Kept) -> None:
     assert winner.metrics["test_correct"] == 180.0
     assert winner.versions["search cellwright"] == "0.0.9"
     assert winner.costs["device_seconds"] == 3.0
+
+
+def test_the_last_test_of_an_extended_search_says_who_won(kept: Kept) -> None:
+    kept.tested()
+    kept.tested(trial=4, parent=2)
+    record, test = trained(History.of(kept.log.entries("own")), "own")
+    assert test is not None
+    assert (record.trial.id, test.trial.id) == (2, 4)
 
 
 def test_a_trial_of_its_own_carries_no_test_of_another(kept: Kept) -> None:

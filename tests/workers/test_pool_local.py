@@ -6,16 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
+from workers.objectives import Outcome
 from workers.plugins import Spec
 from workers.pools.local import Local, device_shares, visible_devices
 from workers.setup import Setup
-from workers.trial import Attempt, Trial
+from workers.trial import Attempt, Result, Trial
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +33,20 @@ def train(values):
         print(os.getpid(), grandchild.pid, file=file)
     os.rename("pids.partial", "pids")
     time.sleep(1000)
+
+
+train.decisions = {}
+"""
+
+SLOW_TO_COME = """
+from pathlib import Path
+
+while not Path("gate").exists():
+    pass
+
+
+def train(values):
+    return 1.0
 
 
 train.decisions = {}
@@ -71,6 +87,21 @@ def test_workers_and_what_they_started_die_with_their_driver(tmp_path: Path) -> 
     driver.wait()
     while not (gone(worker) and gone(grandchild)):
         os.sched_yield()
+
+
+def test_the_time_of_an_attempt_begins_when_its_worker_can_begin(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_come.py").write_text(SLOW_TO_COME)
+    setup = Setup("s", Spec("slow_to_come:train"), folder=str(tmp_path), time_limit=0.5)
+    pool = Local(setup, slots=1, grace=0.5)
+    pool.submit(Attempt(Trial(0, Candidate({}))))
+    opening, events = time.monotonic() + 1.5, []
+    while time.monotonic() < opening:
+        events += pool.wait(0.1)
+    (tmp_path / "gate").touch()
+    while pool.busy:
+        events += pool.wait(0.1)
+    pool.close()
+    assert [event.outcome for event in events if isinstance(event, Result)] == [Outcome.COMPLETED]
 
 
 def test_closing_ends_what_a_worker_started(tmp_path: Path) -> None:
