@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
-from nas.history import Entry, History
+from nas.history import Entry, History, spell
 from nas.interrupt import GRACE, Interrupt
 from nas.job import Job
 from nas.jobfile.plugins import beside
@@ -126,8 +126,7 @@ def elapsed(entries: Iterable[Entry]) -> float:
     for entry in entries:
         if entry.kind == "request":
             continue  # from another process, at any time
-        if before is not None and entry.kind != "driver":
-            seconds += max(0.0, entry.time - before)
+        seconds += spell(entry, before)
         before = entry.time
     return seconds
 

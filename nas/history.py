@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, final
 
@@ -42,6 +42,11 @@ class Entry:
     kind: str
     trial: int | None
     body: Mapping[str, Json]
+
+
+def spell(entry: Entry, before: float | None) -> float:
+    """The seconds of work between an entry and the one before it: none where a driver has only just begun."""
+    return 0.0 if before is None or entry.kind == "driver" else max(0.0, entry.time - before)
 
 
 @final
@@ -90,7 +95,8 @@ class History:
     """The trials of a search in the order they were asked; fed entry by entry, by a driver and by readers alike.
 
     `outcomes` counts the trials that are over, `running` holds those at a worker, `pending` the requests that no
-    driver has taken up, `aside` the trials whose results a strategy could not digest.
+    driver has taken up, `aside` the trials whose results a strategy could not digest; `worked` are the seconds that
+    drivers worked, without those between them.
     """
 
     def __init__(self) -> None:
@@ -106,8 +112,8 @@ class History:
         self.artifacts: dict[tuple[int, int, str], Mapping[str, Json]] = {}
         self.slots: list[tuple[float, int]] = []
         self.aside: set[int] = set()
-        self.first_at: float | None = None
         self.last_at: float | None = None
+        self.worked = 0.0
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> History:
@@ -131,7 +137,8 @@ class History:
         else:
             self._rare(entry)
         if kind != "request":  # which other processes write, also while no driver is at work
-            self._at(entry.time)
+            self.worked += spell(entry, self.last_at)
+            self.last_at = entry.time
 
     def asked(self, trial: Trial, time: float) -> TrialRecord:
         """A strategy gave `trial`."""
@@ -194,10 +201,6 @@ class History:
         record.running = False
         self.running.pop(record.trial.id, None)
 
-    def _at(self, time: float) -> None:
-        self.first_at = time if self.first_at is None else self.first_at
-        self.last_at = time
-
     def waiting(self) -> list[int]:
         """The trials that were asked and have no result, in order."""
         return [trial for trial, record in self.trials.items() if record.result is None]
@@ -220,20 +223,6 @@ class History:
         """The Pareto front of the `ranked` trials, the best by the first objective first; equals stay together."""
         found = self.ranked(objectives, arm)
         return [found[place][0] for place in front([gains for _, gains in found])]
-
-    def improvements(self, objective: Objective, arm: str | None = None) -> Iterator[tuple[int, float, float]]:
-        """Best so far: (trials over until then, seconds since the search began, value), whenever it improves.
-
-        Trials are counted within `arm`, in the order they ended; of the trials that are `full` only.
-        """
-        over = [r for r in self.searched() if r.result and r.full and (arm is None or r.arm == arm)]
-        over.sort(key=lambda record: record.ended_at or 0.0)
-        best = -math.inf
-        for count, record in enumerate(over, start=1):
-            gains = record.gains([objective])
-            if gains and gains[0] > best and record.result and record.ended_at is not None:
-                best = gains[0]
-                yield count, record.ended_at - (self.first_at or 0.0), record.result.metrics[objective.metric]
 
     def arms(self) -> dict[str, list[TrialRecord]]:
         """The trials of each arm, in the order they were asked."""

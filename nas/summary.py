@@ -30,7 +30,7 @@ def standing(header: Header, history: History) -> dict[str, Json]:
     return {
         **overview(header),
         "driver": {"host": header.driver_host, "pid": header.driver_pid, "heartbeat": header.heartbeat},
-        "seconds": seconds(history),
+        "seconds": history.worked,
         "budget": budget(header, history),
         "objectives": [{"metric": goal.metric, "direction": str(goal.direction)} for goal in goals],
         "trials": counts(history.searched()),
@@ -119,13 +119,6 @@ def trial_state(record: TrialRecord) -> str:
     if record.result is not None:
         return str(record.result.outcome)
     return "running" if record.running else "waiting"
-
-
-def seconds(history: History) -> float:
-    """The time from a search's first entry to its last."""
-    if history.first_at is None or history.last_at is None:
-        return 0.0
-    return history.last_at - history.first_at
 
 
 def _name(spec: Json) -> Json:

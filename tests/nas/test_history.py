@@ -69,7 +69,6 @@ def test_the_best_are_full_size_trials_of_the_search_and_ties_go_to_the_earlier(
 def test_smaller_is_better_where_the_objective_says_so() -> None:
     history = finished({"parameters": 5.0}, {"parameters": 3.0}, {"parameters": 4.0})
     assert ids(history.best(PARAMETERS, 2)) == [1, 2]
-    assert list(history.improvements(PARAMETERS)) == [(1, 1.0, 5.0), (2, 2.0, 3.0)]
 
 
 def test_the_front_is_what_nothing_else_beats() -> None:
@@ -91,7 +90,7 @@ def test_the_front_agrees_with_its_definition(points: list[tuple[int, int, int]]
     assert set(ids(history.front(objectives))) == expected
 
 
-def test_best_so_far_counts_all_that_ended_in_the_arm() -> None:
+def test_the_arms_have_all_that_was_asked_in_them() -> None:
     history = History()
     history.feed(entry(0.0, "driver", epoch=1))
     numbers = count(1)
@@ -105,13 +104,20 @@ def test_best_so_far_counts_all_that_ended_in_the_arm() -> None:
         trial = next(numbers)
         ask(history, trial, {"arm": arm} if arm else {})
         run(history, trial, (trial - 1.0, float(trial)), {"accuracy": accuracy}, outcome)
-    assert list(history.improvements(ACCURACY, "strategy")) == [(1, 1.0, 0.3), (4, 5.0, 0.4)]
-    assert list(history.improvements(ACCURACY, "baseline")) == [(1, 2.0, 0.8)]
     assert {arm: ids(records) for arm, records in history.arms().items()} == {
         "strategy": [1, 3, 4, 5],
         "baseline": [2],
     }
     assert history.outcomes == {Outcome.COMPLETED: 4, Outcome.FAILED: 1}
+
+
+def test_what_lies_between_two_drivers_is_no_work() -> None:
+    history = finished({"accuracy": 0.5})
+    history.feed(entry(2.0, "state", state="interrupted"))
+    history.feed(Entry(1, 90.0, "request", None, {"kind": "stop"}))
+    history.feed(entry(100.0, "driver", epoch=2))
+    history.feed(entry(103.0, "state", state="finished"))
+    assert history.worked == 2.0 + 3.0
 
 
 def test_every_attempt_counts_towards_seconds_and_workers() -> None:
