@@ -136,7 +136,11 @@ class History:
                 self.told(Result.from_json(body), entry.time)
         else:
             self._rare(entry)
-        if kind != "request":  # which other processes write, also while no driver is at work
+        self.at(entry)
+
+    def at(self, entry: Entry) -> None:
+        """What `feed` does about the time of an entry, for who knows already what it says."""
+        if entry.kind != "request":  # which other processes write, also while no driver is at work
             self.worked += spell(entry, self.last_at)
             self.last_at = entry.time
 

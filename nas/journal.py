@@ -193,7 +193,7 @@ class Journal:
         self._keep(Entry(0, now, "tell", result.trial_id, result.json()))
 
     def _keep(self, entry: Entry) -> None:
-        self.history.last_at = entry.time
+        self.history.at(entry)
         self._buffer.append(entry)
         self._urgent = True
 
