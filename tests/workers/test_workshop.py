@@ -251,6 +251,16 @@ def test_over_its_time_limit_a_child_fails_with_its_last_metrics(tmp_path: Path)
     assert done.epochs == 2
 
 
+def test_no_limit_undoes_a_test(tmp_path: Path) -> None:
+    trained = Attempt(trial(1, 1))
+    run(Workshop(setup_at(tmp_path)), trained)
+    test = replace(trial(2, 0), parent=1, split="test")
+    strict = setup_at(tmp_path, measure=("latency",), ceilings={"latency": 1e-9}, time_limit=1e-9, objectives=("loss",))
+    result = run(Workshop(strict), Attempt(test, parent=trained))
+    assert (result.outcome, result.error) == (Outcome.COMPLETED, None)
+    assert "test_accuracy" in result.metrics
+
+
 def test_time_and_seconds_are_limited_in_proportion_to_the_epochs(tmp_path: Path) -> None:
     setup = setup_at(tmp_path, task=FAILING, space=None, time_limit=10.0, ceilings={"seconds": 3.0, "value": 2.0})
     longer, shorter = Trial(1, Candidate({}), epochs=8), Trial(1, Candidate({}), epochs=0)
