@@ -11,11 +11,9 @@ from workers.errors import NotFoundError, UserError
 from workers.image_source import Habits, Images, Source, digest, planes, stamps
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    Pixels = NDArray[np.uint8]
-    Labels = NDArray[np.int64]
+    from workers.image_source import Labels, Pixels
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 MIRRORED = Habits(flip=True, crop=4)

@@ -11,11 +11,7 @@ from workers.errors import NotFoundError, UserError
 from workers.image_source import Habits, Images, Source, digest, planes, stamps
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[np.uint8]
-    Labels = NDArray[np.int64]
+    from workers.image_source import Labels, Pixels
 
 
 @final

@@ -49,6 +49,13 @@ def history(log: Log, header: Header) -> History:
     return known
 
 
+def look(place: str | None, given: str) -> tuple[Header, History]:
+    """The search that `find` finds in the journals at `place`, and everything that happened in it."""
+    with opened(place) as log:
+        header = find(log, given)
+        return header, history(log, header)
+
+
 def find_trial(known: History, search: str, number: int) -> TrialRecord:
     """The trial with this number."""
     if number in known.trials:

@@ -42,14 +42,12 @@ def list_(journal: Place = None, json: AsJson = False) -> None:
 
 def status(search: SearchId = "last", journal: Place = None, json: AsJson = False) -> None:
     """Show where a search stands."""
-    from nas.cli.lookup import find, history, opened
+    from nas.cli.lookup import look
     from nas.cli.output import pairs, write_json
     from nas.cli.text import standing_lines
     from nas.summary import standing
 
-    with opened(journal) as log:
-        header = find(log, search)
-        stands = standing(header, history(log, header))
+    stands = standing(*look(journal, search))
     if json:
         write_json(stands)
     else:
@@ -68,14 +66,12 @@ def trials(
     json: AsJson = False,
 ) -> None:
     """List the trials of a search."""
-    from nas.cli.lookup import find, history, opened
+    from nas.cli.lookup import look
     from nas.cli.output import write_json
     from nas.cli.text import trial_table
     from nas.summary import objectives, sorted_by, trial
 
-    with opened(journal) as log:
-        header = find(log, search)
-        known = history(log, header)
+    header, known = look(journal, search)
     records = [trial(record) for record in known.trials.values()]
     if sort is not None:
         records = sorted_by(records, sort, objectives(header.job))
@@ -95,15 +91,13 @@ def best(
     json: AsJson = False,
 ) -> None:
     """Show the best trials of a search: with several objectives, its Pareto front."""
-    from nas.cli.lookup import find, history, opened
+    from nas.cli.lookup import look
     from nas.cli.output import remark, write_json
     from nas.cli.text import candidate_lines, trial_table
     from nas.summary import best as best_of
     from nas.summary import objectives, trial
 
-    with opened(journal) as log:
-        header = find(log, search)
-        known = history(log, header)
+    header, known = look(journal, search)
     goals = objectives(header.job)
     found = [trial(record) for record in best_of(known, goals, top)]
     if json:
