@@ -59,6 +59,7 @@ class Journal:
             self._relive(strategy, entry)
             self._seen = self._last = entry.sequence
         self._again.extend(self.history.waiting())
+        self._drop_old_stops()
         self._apply_requests(strategy)
         self.commit()
 
@@ -255,6 +256,13 @@ class Journal:
             elif (failure := self._effect(strategy, request)) is not None:
                 self.note(failure)
             self.write("applied", None, {"request": request.sequence})
+
+    def _drop_old_stops(self) -> None:
+        """A stop that was asked of a driver which died before it noticed has got what it wanted."""
+        here = max((driver.sequence for driver in self.history.drivers[1:]), default=0)
+        for request in list(self.history.pending.values()):
+            if request.body["kind"] == "stop" and request.sequence < here:
+                self.write("applied", None, {"request": request.sequence})
 
     def _effect(self, strategy: Strategy, request: Entry) -> str | None:
         """Let an `extend` or `enqueue` take effect: None, or why it cannot."""

@@ -95,6 +95,22 @@ def test_a_stop_ends_one_driver_and_not_the_next(log: Log) -> None:
     assert not drive(log, Tally()).stopping
 
 
+def test_a_stop_asked_of_a_driver_that_died_is_not_for_the_next(log: Log) -> None:
+    drive(log, Tally())
+    log.request("try", "stop", {})
+    resumed = drive(log, strategy := Tally())
+    assert not resumed.stopping
+    assert kinds(log) == ["request", "applied"]
+    log.request("try", "stop", {})
+    see_requests(resumed, strategy)
+    assert resumed.stopping
+
+
+def test_a_stop_before_the_first_driver_is_for_it(log: Log) -> None:
+    log.request("try", "stop", {})
+    assert drive(log, Tally()).stopping
+
+
 def test_a_stop_at_once_does_not_wait_for_what_runs(log: Log) -> None:
     journal = drive(log, strategy := Tally())
     journal.ask(strategy, 1)
