@@ -131,7 +131,8 @@ class Final(Wrapper):
         if self._open or not self.finale.tested:
             return None
         winner = self.winner()
-        if winner is None or any(test.parent == winner.id for test in self._tests.values()):
+        last = next(reversed(self._tests.values()), None)
+        if winner is None or (last is not None and last.parent == winner.id):
             return None
         note = {"arm": "test", "of": winner.note.get("of", winner.id)}
         if self._tests:

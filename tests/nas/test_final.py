@@ -198,3 +198,19 @@ def test_more_seeds_add_only_what_is_missing() -> None:
     rest(strategy, {(0, 1): 5.0})
     strategy.extend({"final": {"seeds": 3}})
     assert [t.seed for t in rest(strategy, {(0, 2): 1.0}) if t.note["arm"] == "final"] == [3, 4]
+
+
+def test_the_last_test_is_of_the_winner_also_where_an_earlier_one_wins_again() -> None:
+    strategy = final_of(Finale(top=2, seeds=1), trials=2)
+    searched(strategy, [{"value": 5.0}, {"value": 4.0}])
+    score = {(0, 1): 5.0, (1, 1): 4.0, (0, 2): 1.0, (1, 2): 4.0, (0, 3): 5.0, (1, 3): 0.0}
+    tests = [rest(strategy, score)[-1]]
+    for seeds in (2, 3):
+        strategy.extend({"final": {"seeds": seeds}})
+        tests.append(rest(strategy, score)[-1])
+    assert [(test.split, test.note["of"], test.note.get("reading")) for test in tests] == [
+        ("test", 0, None),
+        ("test", 1, 2),
+        ("test", 0, 3),
+    ]
+    assert tests[0].parent == tests[2].parent
