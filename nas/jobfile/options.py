@@ -14,6 +14,8 @@ from nas.jobfile.mistakes import Mistake, nearest, rule, shown
 from search_spaces.decision import DecisionError
 from workers.trial import Json
 
+OPEN = "; left to the search it is {range: [low, high]} or {choice: [...]}"
+
 
 def check(
     place: Place, plugin: Callable[..., Any], options: Mapping[str, Json], given: int = 0, allow_decisions: bool = False
@@ -39,7 +41,7 @@ def check(
         elif allow_decisions and is_decision(value):
             mistakes += _decision(here, value)
         else:
-            mistakes += _value(here, known[name], value)
+            mistakes += _value(here, known[name], value, OPEN if allow_decisions else "")
     missing = [p.name for p in takes if p.name in known and p.default is p.empty and p.name not in options]
     if missing:
         mistakes.append(
@@ -84,7 +86,7 @@ def _decision(place: Place, value: Mapping[str, Json]) -> list[Mistake]:
     return []
 
 
-def _value(place: Place, annotation: Any, value: Json) -> list[Mistake]:
+def _value(place: Place, annotation: Any, value: Json, hint: str) -> list[Mistake]:
     """What is wrong with one value, read strictly, as JSON would be: no text for a number, lists for tuples."""
     if annotation is inspect.Parameter.empty:
         return []
@@ -92,7 +94,8 @@ def _value(place: Place, annotation: Any, value: Json) -> list[Mistake]:
         TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
     except ValidationError as failure:
         error = failure.errors(include_url=False)[0]
-        return [Mistake(place, f"{place[0]}.{place[-1]} is {shown(value)}, but {rule(error)}")]
+        text = f"{place[0]}.{place[-1]} is {shown(value)}, but {rule(error)}"
+        return [Mistake(place, text + hint if isinstance(value, Mapping) else text)]
     except (PydanticUserError, TypeError, ValueError, NameError):
         return []  # a type that pydantic does not know: the constructor will say
     return []

@@ -188,6 +188,7 @@ def test_a_mistake_is_named_with_its_rule_and_its_line(text: str, expected: list
 OPTIONS = [
     ({"name": "stand_ins:SumTask", "epoch": 3}, ["'epoch' is no option of task", "did you mean epochs?"]),
     ({"name": "stand_ins:SumTask", "epochs": "3"}, ["task.epochs is '3'", "whole number"]),
+    ({"name": "stand_ins:SumTask", "epochs": {"choise": [1]}}, ["task.epochs is {'choise': [1]}", "{choice: [...]}"]),
     ({"name": "stand_ins:SumTask", "fail": [1, "x"]}, ["task.fail"]),
     ({"name": "stand_ins:SumTask", "scale": {"range": [1]}}, ["scale", "[low, high]"]),
     ({"name": "image_classification", "learning_rate": 5000}, ["learning_rate is 5000", "number from"]),
