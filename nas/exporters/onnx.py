@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
@@ -22,8 +24,7 @@ class OnnxExporter(Exporter):
         for index, (name, (module, examples)) in enumerate(winner.deployed.items()):
             named = index == 0 and len(examples) == len(signature.inputs)
             try:
-                with warnings.catch_warnings():  # of torch and onnxscript about each other
-                    warnings.simplefilter("ignore")
+                with _silence():
                     program = torch.onnx.export(
                         module.eval(),
                         examples,
@@ -37,3 +38,17 @@ class OnnxExporter(Exporter):
                         program.save(folder / f"{name}.onnx", external_data=False)
             except Exception as error:
                 raise LeftOut(f"{name} cannot be converted to ONNX: {first_line(error)}") from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep back what torch, onnxscript and torchvision have to say of each other: it is nothing that a user can mend."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
