@@ -42,7 +42,7 @@ class OnnxExporter(Exporter):
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep back what torch, onnxscript and torchvision have to say of each other: it is nothing that a user can mend."""
+    """Keep back what torch, onnxscript and torchvision say of each other: nothing that a user can mend."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
