@@ -23,6 +23,7 @@ from nas.search import Observer
 from nas.search import search as loop
 from nas.versions import versions
 from nas.wrappers.final import Final
+from workers.artifacts import Artifacts
 from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.pool import Pool
@@ -197,12 +198,14 @@ def _give_up(journal: Journal, error: BaseException) -> None:
 
 
 def _prepare(plan: Plan) -> None:
-    """Load the data, so that missing ones are one error here and not one for each trial.
+    """Load the data and store a file, so that what fails is one error here and not one for each trial.
 
-    Not where the workers run on other machines: the data may be there alone.
+    Not where the workers run on other machines: the data and the place of artifacts may be there alone.
     """
     pool = plan.job.pool
     elsewhere = pool.name == "ray" and ("address" in pool.options or "RAY_ADDRESS" in os.environ)
     if pool.name in ("local", "ray") and not elsewhere:
         with beside(plan.job.folder):
             plan.task.prepare()
+        if plan.space is not None:
+            Artifacts.open(plan.artifacts).probe(plan.search)

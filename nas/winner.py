@@ -45,7 +45,10 @@ def trained(history: History, search: str, trial: int | None = None) -> tuple[Tr
     if record.arm == "test" and record.trial.parent in history.trials:
         test, record = record, history.trials[record.trial.parent]
     if record.result is None or record.result.checkpoint is None:
-        state = "has not ended" if record.result is None else f"ended as {record.result.outcome} without a checkpoint"
+        state = "has not ended"
+        if record.result is not None:
+            why = f" ({record.result.error})" if record.result.error else ""
+            state = f"ended as {record.result.outcome} without a checkpoint{why}"
         raise UserError(
             f"trial {trial} of {search} {state}, so there is nothing to export" + _exportable(history, search)
         )

@@ -64,6 +64,19 @@ class Artifacts(ABC):
         return ArtifactRecord(name, len(data), digest)
 
     @final
+    def probe(self, search: str) -> None:
+        """Store a file and remove it, so that a place that takes none is known before anything is trained."""
+        key = _key(search, 0, 0, "probe")
+        try:
+            self._write(key, b"probe")
+            self._remove(key)
+        except OSError as error:
+            raise UserError(
+                f"artifacts cannot be stored in {self.place}: {error.strerror or error}; "
+                "make that possible, or name another place: artifacts: ..."
+            ) from error
+
+    @final
     def get(self, search: str, trial: int, attempt: int, name: str) -> bytes:
         """What was put; `NotFoundError` where nothing was, `DamagedError` where its digest differs."""
         key = _key(search, trial, attempt, name)

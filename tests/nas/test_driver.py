@@ -299,6 +299,13 @@ def test_missing_data_are_one_error_before_there_is_a_search(tmp_path: Path, log
     assert log.searches() == []
 
 
+def test_a_place_that_takes_no_artifacts_is_one_error_before_there_is_a_search(tmp_path: Path, log: Log) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"artifacts cannot be stored in .*file"):
+        start(Job.parse({**DIGITS, "artifacts": str(tmp_path / "file")}), log)
+    assert log.searches() == []
+
+
 def test_data_that_vanished_are_one_error_when_a_search_goes_on(tmp_path: Path, log: Log) -> None:
     folder = tmp_path / "images"
     for label in ("cat", "dog"):
