@@ -33,6 +33,8 @@ class Salvaged:
     @property
     def loss(self) -> str:
         """What is lost, in words."""
+        if not self.kept:
+            return "so that only the job is left of the search"
         count = sum(map(len, self.lost))
         spans = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]} to {s[-1]}" for s in self.lost)
         return f"{count} are lost ({spans})" if count else "none before the last of them is lost"

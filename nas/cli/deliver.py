@@ -27,11 +27,12 @@ def export(
 
     with opened(journal) as log:
         header = find(log, search)
+        known = history(log, header)
         if not header.job.get("space"):
             text = "tuned settings only, so there is no network to export: `nas best` shows them"
             raise UserError(f"{header.search} {text}")
         if trial is not None:
-            find_trial(history(log, header), header.search, trial)
+            find_trial(known, header.search, trial)
         write(str(write_export(log, header.search, folder or Path(header.search), trial=trial)))
 
 

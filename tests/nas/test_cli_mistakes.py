@@ -209,6 +209,13 @@ def test_a_reader_that_has_gone_is_no_error(folder: Path) -> None:
     assert "error" not in said.stderr
 
 
+def test_a_damaged_journal_is_no_search_of_settings(folder: Path) -> None:
+    (folder / "home" / "tune" / "journal.sqlite").write_bytes(b"no database" * 99)
+    refused = run("export", "tune")
+    assert refused.exit_code == 1
+    assert "is damaged" in refused.stderr
+
+
 @pytest.mark.parametrize(("state", "code"), [("finished", 0), ("failed", 1), ("interrupted", 130), ("stopped", 130)])
 def test_how_a_search_ends_is_the_exit_code(
     folder: Path, monkeypatch: pytest.MonkeyPatch, state: str, code: int

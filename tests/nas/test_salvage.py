@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nas.history import Entry
 from nas.log import DamagedError
 from nas.logs.sqlite import FILE, SqliteLog
-from nas.salvage import salvage
+from nas.salvage import Salvaged, salvage
 from workers.errors import UserError
 
 PAGE = 4096
@@ -125,6 +125,7 @@ def test_a_sound_file_is_salvaged_whole(sound: Path, tmp_path: Path) -> None:
     saved = salvage(sound / "try" / FILE, tmp_path / "saved.sqlite")
     assert (saved.kept, saved.lost) == (ENTRIES + 1, ())
     assert "none before the last of them is lost" in str(saved)
+    assert Salvaged(saved.path, 0, ()).loss == "so that only the job is left of the search"
 
 
 def test_a_spoiled_first_page_costs_no_entry(sound: Path, tmp_path: Path) -> None:
