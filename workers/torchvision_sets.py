@@ -76,14 +76,16 @@ class Torchvision(Source):
         kind = getattr(_torchvision().datasets, self.published.title)
         part = {"split": "train" if train else "test"} if self.published.by_split else {"train": train}
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            if self.download:
+                self.root.mkdir(parents=True, exist_ok=True)
             return kind(str(self.root), download=self.download, **part)
         except ImportError as error:
             raise UserError(f"reading {self.key} needs {error.name}: pip install {error.name}") from error
         except (RuntimeError, OSError) as error:
             layout = " and ".join(str(self.root / name) for name in self.published.files)
+            why = str(error).partition("\n")[0].partition(" You can use download")[0].rstrip(".:")
             raise NotFoundError(
-                f"the data set {self.key} is not under {self.root} ({str(error).splitlines()[0]}): with access to "
+                f"the data set {self.key} is not under {self.root} ({why}): with access to "
                 f"its server leave `download: true`, otherwise put its files there ({layout}) or name their `root`"
             ) from error
 

@@ -228,6 +228,9 @@ def test_svhn_is_read_through_torchvision(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_missing_data_set_says_where_it_belongs(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=f"cifar10 is not under {tmp_path}.*cifar-10-batches-py.*`root`"):
         read(opened("cifar10", tmp_path))
+    with pytest.raises(NotFoundError, match=r"cifar10 is not under .*nowhere \(Dataset not found or corrupted\)"):
+        read(opened("cifar10", tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_torchvision_missing_or_not_matching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
