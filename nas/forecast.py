@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from nas import machine
 from nas.estimate import BACKWARD
-from workers.errors import UserError
+from search_spaces.decision import DecisionError
+from search_spaces.space import UnfitError
+from workers.errors import UserError, in_words
 from workers.trial import Json
 
 if TYPE_CHECKING:
@@ -24,7 +26,22 @@ BATCH = 32
 
 
 def forecast(plan: Plan) -> dict[str, Json]:
-    """The estimate of the plan; for a space also a sample network, built without memory, and the time of the search."""
+    """The estimate of the plan; for a space also a sample network, built without memory, and the time of the search.
+
+    UserError where a space of the user's own raises anything while it builds.
+    """
+    try:
+        return _forecast(plan)
+    except (UserError, DecisionError, UnfitError):
+        raise
+    except Exception as error:
+        if plan.job.space is None or ":" not in plan.job.space.name:
+            raise
+        names = f"space {plan.job.space.name} builds no network for the task {plan.job.task.name}"
+        raise UserError(f"{names}: {in_words(error)}") from error
+
+
+def _forecast(plan: Plan) -> dict[str, Json]:
     expected = plan.estimate(SAMPLES)
     record: dict[str, Json] = {
         "name": plan.job.name,

@@ -9,7 +9,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from search_spaces.decision import DecisionError
@@ -18,7 +17,7 @@ from search_spaces.space import Blueprint, Space, UnfitError
 from workers import memory
 from workers.artifacts import Artifacts
 from workers.device import device_name
-from workers.errors import DamagedError, DivergedError, NotFoundError, UserError
+from workers.errors import DamagedError, DivergedError, NotFoundError, UserError, in_words
 from workers.objectives import Outcome
 from workers.pool import Progress
 from workers.seeds import derived
@@ -263,9 +262,7 @@ def judge(failure: Exception) -> tuple[Outcome, str]:
         return Outcome.INFEASIBLE, f"out of memory ({text[:200]}): a smaller network or batch_size may fit"
     if isinstance(failure, (*EXPECTED, OverTimeError)) and text:
         return Outcome.FAILED, text
-    frames = traceback.extract_tb(failure.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return Outcome.FAILED, f"{type(failure).__name__}: {text[:500]}{place}"
+    return Outcome.FAILED, in_words(failure)
 
 
 def _out_of_memory(failure: Exception) -> bool:

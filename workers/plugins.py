@@ -14,7 +14,7 @@ from inspect import isabstract, isclass
 from pathlib import Path
 from typing import Any, final
 
-from workers.errors import NotFoundError, UserError
+from workers.errors import NotFoundError, UserError, in_words
 from workers.trial import Json
 
 
@@ -94,7 +94,7 @@ def _from_outside(name: str) -> Any:
             f"it must be installed, or lie beside the job file, or in {here}"
         ) from error
     except Exception as error:
-        raise UserError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from error
+        raise UserError(f"{name!r} cannot be imported: {in_words(error)}") from error
     if not hasattr(module, attribute):
         near = difflib.get_close_matches(attribute, dir(module), n=1)
         raise NotFoundError(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import final
 
+from search_spaces.decisions import Decisions
 from search_spaces.space import Space
 from workers import memory
 from workers.artifacts import Artifacts
@@ -37,6 +38,9 @@ def space_of(spec: Spec) -> Space:
     space = load("search_spaces", spec.name, Space)(**spec.options)
     if not isinstance(space, Space):
         raise UserError(f"{spec.name!r} makes a {type(space).__name__}, but must make a Space")
+    if not isinstance(space.decisions, Decisions):
+        what = type(space.decisions).__name__
+        raise UserError(f"the decisions of {spec.name!r} are a {what}, but must be Decisions({{name: Choice(...)}})")
     return space
 
 

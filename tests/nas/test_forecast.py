@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import pytest
+from torch import nn
 
 from nas import machine
 from nas.forecast import cost, example, forecast, pace, slots, typical
 from nas.job import Job
 from nas.plan import Plan
+from search_spaces.decision import Choice
+from search_spaces.decisions import Candidate, Decisions
+from search_spaces.space import Signature, Space
 from workers.errors import UserError
 
 JOB: dict[str, Any] = {
@@ -94,3 +98,22 @@ def test_settings_alone_have_no_network(tmp_path: Path) -> None:
     found = forecast(Plan.of(Job.parse({"task": task, "budget": {"trials": 5}, "folder": str(tmp_path)})))
     assert (found["size"], found["trainings"], found["space"]) == (2, 6, None)
     assert "example" not in found
+
+
+@final
+@dataclass(frozen=True)
+class Misspelt(Space):
+    """A user's space that asks for a decision it does not have."""
+
+    @property
+    def decisions(self) -> Decisions:
+        return Decisions({"width": Choice((1, 2))})
+
+    def build(self, candidate: Candidate, signature: Signature) -> nn.Module:
+        return nn.Linear(1, int(candidate["widht"]))
+
+
+def test_what_a_users_space_raises_is_told_with_its_line() -> None:
+    job = {"task": "image_classification", "space": "test_forecast:Misspelt", "strategy": "random"}
+    with pytest.raises(UserError, match=r"builds no network .* KeyError: 'widht' \(test_forecast.py, line \d+\)"):
+        forecast(Plan.of(job))

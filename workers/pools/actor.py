@@ -6,7 +6,7 @@ import json
 from collections import deque
 from typing import final
 
-from workers.errors import UserError
+from workers.errors import UserError, in_words
 from workers.pool import Progress
 from workers.pools.process import answer, encode, open_workshop
 from workers.trial import Attempt, Json
@@ -33,7 +33,7 @@ class Actor:
         try:
             self._workshop = open_workshop(Setup.from_json(json.loads(setup)))
         except Exception as failure:
-            self._broken = str(failure) if isinstance(failure, UserError) else f"{type(failure).__name__}: {failure}"
+            self._broken = str(failure) if isinstance(failure, UserError) else in_words(failure)
 
     def ready(self) -> str:
         """Empty once attempts can come, or why there is no workshop."""

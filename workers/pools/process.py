@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 
-from workers.errors import UserError
+from workers.errors import UserError, in_words
 from workers.objectives import Outcome
 from workers.pool import Progress
 from workers.trial import Attempt, Json, Result
@@ -43,7 +43,7 @@ def answer(workshop: Workshop, attempt: Attempt, report: Report) -> str:
     try:
         return encode(workshop.run(attempt, report).json())
     except BaseException as failure:
-        error = f"{type(failure).__name__}: {failure}"
+        error = in_words(failure)
         return encode(Result(attempt.trial.id, attempt.number, Outcome.FAILED, error=error).json())
 
 
@@ -83,7 +83,7 @@ def main() -> None:
     try:
         workshop = open_workshop(Setup.from_json(json.loads(lines.get())))
     except Exception as failure:
-        message = str(failure) if isinstance(failure, UserError) else f"{type(failure).__name__}: {failure}"
+        message = str(failure) if isinstance(failure, UserError) else in_words(failure)
         say("broken", encode(message))
         return
     say("ready", str(os.getpid()))
