@@ -106,6 +106,8 @@ def _scores(winner: Winner) -> str:
     rows.append(("Parameters", f"{parameters:,}"))
     if winner.description is not None:
         rows.append(("Multiply-adds", f"{winner.description.multiply_adds:,} per example"))
+    if "latency" in metrics:
+        rows.append(("Latency", f"{metrics['latency'] * 1000:.3g} ms for one example, where it was trained"))
     if (result := winner.record.result) is not None:
         device = f" on {result.device}" if result.device else ""
         rows.append(("Its own training", f"{result.epochs} epochs, {duration(result.seconds)}{device}"))

@@ -100,7 +100,7 @@ class Kept:
         self.network = self.plan.build(candidate).eval()
         state = State(1, {f"model/{name}": tensor for name, tensor in self.network.state_dict().items()})
         self.artifacts.put("own", 0, 1, "checkpoint.safetensors", checkpoint.save(state))
-        done = {"accuracy": 0.5, "loss": 1.0}
+        done = {"accuracy": 0.5, "loss": 1.0, "latency": 0.0125}
         self.told(
             Trial(0, candidate), Result(0, 1, Outcome.COMPLETED, done, 1, 2.0, 1.5, checkpoint="checkpoint.safetensors")
         )
@@ -135,7 +135,9 @@ def test_a_users_own_network_is_inlined_with_its_neighbours(kept: Kept, tmp_path
     assert "def flat(image)" in source
     assert "class Perceptron" in source
     assert "own_layers" not in source
-    assert "`model.py` is taken from Cellwright" in (folder / "README.md").read_text()
+    text = (folder / "README.md").read_text()
+    assert "`model.py` is taken from Cellwright" in text
+    assert "| Latency | 12.5 ms for one example" in text
     record = json.loads((folder / "parity.json").read_text())
     assert record["forms"]["model.py"]["batch 3"]["absolute"] == 0.0
     assert record["test"] == {"checked": False, "reason": record["test"]["reason"]}
