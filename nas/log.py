@@ -28,10 +28,6 @@ class Superseded(Exception):  # noqa: N818 - the name says what happened to the 
     """Another driver has taken the search over: stop the workers, and write nothing more."""
 
 
-class DamagedError(UserError):
-    """What is stored cannot be read as it was written."""
-
-
 class FullError(UserError):
     """The disk takes no more; `written` says that it took, for the last time, what it was just given."""
 

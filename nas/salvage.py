@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from nas.log import DamagedError, write_json
+from nas.log import write_json
 from nas.logs.database import HEADER, ROWS, Database, Row, checksum, header_checksum
-from workers.errors import UserError
+from workers.errors import DamagedError, UserError
 
 PARTS = ("", "-wal", "-shm")  # a database of SQLite in WAL mode
 FAR = 1 << 40

@@ -14,7 +14,7 @@ from nas.versions import versions
 from search_spaces.space import Blueprint, Space
 from workers.artifacts import Artifacts
 from workers.child import network_of
-from workers.errors import NotFoundError, UserError
+from workers.errors import DamagedError, NotFoundError, UserError
 from workers.task import State
 
 if TYPE_CHECKING:
@@ -133,12 +133,14 @@ def _state(artifacts: Artifacts, history: History, search: str, record: TrialRec
     assert record.result.checkpoint is not None
     try:
         content = artifacts.get(search, record.trial.id, record.result.attempt, record.result.checkpoint)
+        return checkpoint.load(content)
+    except DamagedError as error:
+        raise DamagedError(f"{error}{_exportable(history, search, besides=record.trial.id)}") from error
     except NotFoundError as error:
         raise UserError(
             f"the checkpoint of trial {record.trial.id} is gone from {artifacts.place} (moved, or removed once nothing "
             f"referred to it)" + _exportable(history, search, besides=record.trial.id)
         ) from error
-    return checkpoint.load(content)
 
 
 def _restore(model: nn.Module, state: State, record: TrialRecord) -> None:

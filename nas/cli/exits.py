@@ -22,10 +22,10 @@ def explain(error: BaseException) -> tuple[str, Exit]:
     """The message for a person, and the exit code: a mistake has a remedy, anything else a way to its traceback."""
     if isinstance(error, ImportError) and (shadow := _shadow(error)):
         return shadow, Exit.USAGE
-    from nas.log import DamagedError, FullError
+    from nas.log import FullError
     from search_spaces.decision import DecisionError
     from search_spaces.space import UnfitError
-    from workers.errors import NotFoundError, UserError
+    from workers.errors import DamagedError, NotFoundError, UserError
 
     if isinstance(error, NotFoundError):
         return str(error), Exit.NOT_FOUND

@@ -13,9 +13,9 @@ from zlib import crc32
 
 from nas import machine
 from nas.history import Entry
-from nas.log import DamagedError, FullError, Header, read_json
+from nas.log import FullError, Header, read_json
 from nas.process import Process
-from workers.errors import NotFoundError, UserError
+from workers.errors import DamagedError, NotFoundError, UserError
 
 # The statements at index v bring schema v to schema v + 1; an empty file is schema 0. What is published never changes.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (

@@ -14,7 +14,6 @@ from typing import final
 from nas.history import Entry
 from nas.log import (
     NAME,
-    DamagedError,
     FullError,
     Header,
     Log,
@@ -29,7 +28,7 @@ from nas.logs.database import ROWS, Database, cause, checksum, entry, header_che
 from nas.process import Process
 from nas.salvage import repair, salvage
 from nas.versions import versions as versions_here
-from workers.errors import NotFoundError, UserError
+from workers.errors import DamagedError, NotFoundError, UserError
 from workers.trial import Json
 
 FILE = "journal.sqlite"

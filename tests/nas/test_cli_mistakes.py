@@ -14,11 +14,11 @@ from nas.cli.app import application
 from nas.cli.exits import Exit, explain
 from nas.history import Entry
 from nas.home import open_log
-from nas.log import DamagedError, FullError
+from nas.log import FullError
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate
 from search_spaces.space import UnfitError
-from workers.errors import NotFoundError, UserError
+from workers.errors import DamagedError, NotFoundError, UserError
 from workers.objectives import Outcome
 from workers.trial import Result as TrialResult
 from workers.trial import Trial

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nas.architecture import Architecture, read_architecture
+from nas.cli.exits import Exit, explain
 from nas.export import chosen, export, refuse_occupied, write
 from nas.exporter import LeftOut, Winner
 from nas.exporters.parity import ParityExporter, difference
@@ -26,7 +27,7 @@ from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Signature
 from workers import checkpoint
 from workers.artifacts import Artifacts
-from workers.errors import NotFoundError, UserError
+from workers.errors import DamagedError, NotFoundError, UserError
 from workers.objectives import Outcome
 from workers.plugins import Spec
 from workers.task import State
@@ -203,6 +204,16 @@ def test_a_trial_that_cannot_be_exported_is_told_with_the_remedy(
         export(kept.log, "own", tmp_path / "out", trial=trial, formats=LIGHT)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_damaged_checkpoint_is_no_mistake_of_the_user_and_names_those_to_export_instead(
+    kept: Kept, tmp_path: Path
+) -> None:
+    file = Path(kept.plan.artifacts, "own", "0", "1", "checkpoint.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(DamagedError, match=r"is damaged.*exports one whose checkpoint is kept: 2$") as said:
+        export(kept.log, "own", tmp_path / "out", trial=0, formats=LIGHT)
+    assert explain(said.value)[1] is Exit.FAILED
 
 
 def test_a_search_of_settings_alone_has_no_network(tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.history import Entry
-from nas.log import DamagedError
 from nas.logs.sqlite import FILE, SqliteLog
 from nas.salvage import Salvaged, salvage
-from workers.errors import UserError
+from workers.errors import DamagedError, UserError
 
 PAGE = 4096
 ENTRIES = 400
