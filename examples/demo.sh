@@ -13,3 +13,5 @@ nas show "$search"
 rm -rf .demo/export
 nas export "$search" -o .demo/export
 nas report "$search" -o .demo/report.html
+echo
+echo "The network is in .demo/export (README.md says how to load it), the report in .demo/report.html."
