@@ -67,7 +67,7 @@ class Search:
         return list(self.history.trials.values())
 
     def best(self, count: int = 1) -> list[TrialRecord]:
-        """The `count` best full-size, full-fidelity trials; with several objectives, the first of the Pareto front."""
+        """The `count` best fully trained ones; with several objectives, the first of the Pareto front."""
         history, objectives = self.history, self.objectives
         if len(objectives) > 1:
             return history.front(objectives)[:count]

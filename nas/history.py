@@ -79,11 +79,8 @@ class TrialRecord:
 
     @property
     def full(self) -> bool:
-        """Whether it is as large and was trained as long as the search intends: neither a rung, a proxy nor a step.
-
-        A strategy writes `partial` into the note of a trial that is smaller than what the search is after.
-        """
-        return self.trial.epochs >= self.trial.horizon and not self.trial.note.get("partial", False)
+        """Whether it is trained to the end of its schedule: neither a rung nor a proxy."""
+        return self.trial.full
 
     def gains(self, objectives: Sequence[Objective]) -> Gains | None:
         """One number per objective, larger better; None unless completed with every metric there and a number."""
@@ -214,7 +211,7 @@ class History:
         return [record for record in self.trials.values() if record.arm not in ("final", "test")]
 
     def ranked(self, objectives: Sequence[Objective], arm: str | None = None) -> list[tuple[TrialRecord, Gains]]:
-        """The completed, full-size, full-fidelity trials of the search (of one arm) with their gains, oldest first."""
+        """The completed trials of the search (of one arm) that are `full`, with their gains, oldest first."""
         found = ((r, r.gains(objectives)) for r in self.searched() if r.full and (arm is None or r.arm == arm))
         return [(record, gains) for record, gains in found if gains is not None]
 

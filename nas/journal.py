@@ -104,7 +104,7 @@ class Journal:
         self.stopping_now = self.stopping_now or now
 
     def best(self, objective: Objective, count: int = 1) -> list[TrialRecord]:
-        """The `count` best full-size, full-fidelity trials by one objective, best first."""
+        """The `count` best fully trained trials by one objective, best first."""
         return self.history.best(objective, count)
 
     def note(self, text: str, trial: int | None = None, aside: bool = False) -> None:

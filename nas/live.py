@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO, final
 
 from nas.history import History, TrialRecord
 from nas.quantities import duration, metric
-from nas.tally import STEP, Tally
+from nas.tally import RUNG, Tally
 from workers.objectives import Objective
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ class Moment:
     def best(self) -> str:
         """The best of each arm by the first objective, the strategy's first; empty while there is none.
 
-        While nothing of full size has completed, the best of what led there.
+        While nothing is fully trained, the best of what led there.
         """
         best = dict(self.tally.best)
-        step = best.pop(STEP, None)
-        if step is not None and not best:
-            return f"{self._named('best', step)}, a smaller step"
+        rung = best.pop(RUNG, None)
+        if rung is not None and not best:
+            return f"{self._named('best', rung)}, not fully trained"
         order = sorted(best, key=lambda arm: arm != "strategy")
         return ", ".join(self._named("best" if arm == "strategy" else arm, best[arm]) for arm in order)
 

@@ -123,7 +123,7 @@ class Strategy(ABC):
 
     @final
     def trial(self, draw: Draw, candidate: Candidate, note: Mapping[str, Json] | None = None) -> Trial:
-        """A full-size trial of `candidate`, as the setting says."""
+        """A full trial of `candidate`, as long as the setting says."""
         epochs = self.setting.epochs
         return Trial(draw.trial, candidate, epochs, epochs, note=note or {}, seed=self.setting.seed)
 

@@ -11,7 +11,7 @@ from nas.history import History, TrialRecord
 from workers.objectives import Objective
 
 APART = ("final", "test")  # arms beside the search proper
-STEP = "step"  # stands for the arm of a trial that is smaller, or trained for less long, than what is searched
+RUNG = "rung"  # stands for the arm of a trial that is not trained to the end
 
 
 @final
@@ -54,6 +54,6 @@ class Tally:
             self.ended += 1
             self.outcomes[str(record.result.outcome)] += 1
         gain = record.gains(self.objectives[:1]) if self.objectives else None
-        arm = record.arm if record.full else STEP
+        arm = record.arm if record.full else RUNG
         if gain is not None and (arm not in self._gains or gain > self._gains[arm]):
             self._gains[arm], self.best[arm] = gain, record

@@ -31,6 +31,11 @@ class Trial:
     seed: int = 0
     split: Split = "validation"
 
+    @property
+    def full(self) -> bool:
+        """Whether this trains to the end of its schedule: neither a rung nor a proxy."""
+        return self.epochs >= self.horizon
+
     def json(self) -> dict[str, Json]:
         """Everything that is not at its default, for the journal and for a worker."""
         record: dict[str, Json] = {"id": self.id, "candidate": self.candidate.json()}

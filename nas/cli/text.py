@@ -42,7 +42,7 @@ def standing_lines(stands: Mapping[str, Json]) -> dict[str, str]:
 
 
 def _none(stands: Mapping[str, Json]) -> str:
-    return "no trial of full size completed yet" if stands["trials"].get("completed") else "no trial completed yet"
+    return "no trial is fully trained yet" if stands["trials"].get("completed") else "no trial completed yet"
 
 
 def brief(trial: Mapping[str, Json]) -> str:

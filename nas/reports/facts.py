@@ -21,7 +21,7 @@ OWN = ("strategy", "enqueued")  # the arms of the search itself; `baseline` is t
 class Race:
     """Best so far of one arm: after so many trials, and after so many seconds of its own training.
 
-    `over` counts the trials that ended. A value counts when its trial was full-size and trained to the end.
+    `over` counts the trials that ended. A value counts when its trial was trained to the end.
     """
 
     over: int

@@ -118,7 +118,7 @@ def _verdict(subject: Subject, main: Objective) -> str:
         )
     said = f"After {found.trials} trials each: "
     if found.searched is None or found.random is None:
-        said += "one of the two has no full-size trial yet."
+        said += "one of the two has no fully trained trial yet."
     else:
         gap = main.gain(found.searched) - main.gain(found.random)
         better = "the search is ahead" if gap > 0 else "random search is ahead" if gap < 0 else "both are equal"

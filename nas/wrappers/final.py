@@ -156,9 +156,9 @@ class Final(Wrapper):
                 yield Trial(-1, chosen.candidate, finale.epochs, finale.epochs, note=note, seed=seed)
 
     def _best(self, count: int = 1) -> list[Trial]:
-        """The best full-size, fully trained trials of the search (else of all), isomorphic candidates counted once."""
+        """The best of the search's full trials (else of all), isomorphic candidates counted once."""
         completed = [trial for trial in self._searched.values() if trial.id in self._results]
-        full = [trial for trial in completed if trial.epochs >= trial.horizon and not trial.note.get("partial")]
+        full = [trial for trial in completed if trial.full]
         best: dict[object, Trial] = {}
         for trial in ranked(full or completed, lambda t: self._results[t.id].metrics, self.setting.objectives):
             best.setdefault(self.setting.canonical(trial.candidate), trial)

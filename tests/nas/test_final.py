@@ -155,10 +155,10 @@ def test_isomorphic_candidates_take_one_place() -> None:
     assert [t.note["of"] for t in rest(strategy, {}) if t.note["arm"] == "final"] == [0, 2]
 
 
-def test_half_trained_and_partial_trials_do_not_win() -> None:
+def test_half_trained_trials_do_not_win() -> None:
     strategy = final_of(Finale(top=1), trials=3)
-    for number, (epochs, note) in enumerate([(1, {}), (2, {"partial": True}), (2, {})]):
-        trial = Trial(number, Candidate({"a": number, "b": 0}), epochs, 2, note=note)
+    for number, epochs in enumerate([1, 1, 2]):
+        trial = Trial(number, Candidate({"a": number, "b": 0}), epochs, 2)
         strategy.hear(trial)
         strategy.tell(completed(trial, 9.0 - number))
     assert rest(strategy, {})[0].note["of"] == 2

@@ -53,9 +53,9 @@ def ids(records: Iterable[TrialRecord]) -> list[int]:
     return [record.trial.id for record in records]
 
 
-def test_the_best_are_full_size_trials_of_the_search_and_ties_go_to_the_earlier() -> None:
+def test_the_best_are_fully_trained_trials_of_the_search_and_ties_go_to_the_earlier() -> None:
     history = finished({"accuracy": 0.5}, {"accuracy": 0.9}, {"accuracy": 0.9}, {"accuracy": math.nan}, {})
-    notes: list[tuple[int, dict[str, Json]]] = [(1, {}), (4, {"partial": True}), (4, {"arm": "final"})]
+    notes: list[tuple[int, dict[str, Json]]] = [(1, {}), (3, {}), (4, {"arm": "final"})]
     for trial, (epochs, note) in enumerate(notes, start=5):
         ask(history, trial, note, epochs, 4)
         run(history, trial, (9.0, 10.0), {"accuracy": 1.0})

@@ -171,19 +171,19 @@ def test_the_best_is_none_that_was_trained_for_a_part_or_apart() -> None:
     tell(history, 4, 0.99)
     tally.update(history)
     best = {arm: record.trial.id for arm, record in tally.best.items()}
-    assert best == {"strategy": 0, "final": 1, "baseline": 2, "step": 4}
+    assert best == {"strategy": 0, "final": 1, "baseline": 2, "rung": 4}
     assert (tally.ended, tally.apart, tally.outcomes) == (4, 1, {"completed": 4})
 
 
-def test_before_anything_of_full_size_completes_the_best_step_is_shown() -> None:
+def test_before_anything_is_fully_trained_the_best_rung_is_shown() -> None:
     watch, clock, stream = showing()
     history = History()
     watch.turn(history, Machines())
-    history.asked(Trial(0, Candidate({}), note={"partial": True}), 0.0)
+    history.asked(Trial(0, Candidate({}), epochs=1, horizon=2), 0.0)
     tell(history, 0, 0.5)
     clock.now = 2.0
     watch.turn(history, Machines())
-    assert "best accuracy 0.5 (trial 0), a smaller step" in stream.getvalue()
+    assert "best accuracy 0.5 (trial 0), not fully trained" in stream.getvalue()
     ask(history, 1)
     tell(history, 1, 0.25)
     clock.now = 4.0

@@ -64,7 +64,7 @@ def test_the_demo_trains_36_cells_and_then_the_beam() -> None:
     levels = by_level(trials_of(simulate(Pnas(setting(space), beam=16), lambda t: completed(t, t.id / 100))))
     assert {level: len(trials) for level, trials in levels.items()} == {1: 36, 2: 16, 3: 16}
     assert all(trial.candidate["blocks"] == level for level, trials in levels.items() for trial in trials)
-    assert not any("partial" in trial.note for trials in levels.values() for trial in trials)
+    assert all(trial.full for trials in levels.values() for trial in trials)
     keys = [space.canonical(trial.candidate) for trials in levels.values() for trial in trials]
     assert len(set(keys)) == len(keys)
 

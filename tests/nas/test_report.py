@@ -114,10 +114,10 @@ def test_best_so_far_counts_every_trial_that_ended() -> None:
     assert race.by_seconds[-1][0] == pytest.approx(sum(r.seconds for r in over))
 
 
-def test_trials_that_are_smaller_than_the_search_wants_do_not_win() -> None:
+def test_half_trained_trials_do_not_win_a_race() -> None:
     history = History()
-    for number, (score, note) in enumerate([(0.9, {"partial": True}), (0.5, {}), (0.7, {})]):
-        history.asked(Trial(number, Candidate({"blocks": 1}), note=note), 1.0)
+    for number, (score, epochs) in enumerate([(0.9, 1), (0.5, 2), (0.7, 2)]):
+        history.asked(Trial(number, Candidate({"blocks": 1}), epochs, 2), 1.0)
         history.issued(number, 1, 2.0)
         history.told(Result(number, 1, Outcome.COMPLETED, {"accuracy": score}, 1, 1.0), 3.0 + number)
     assert facts.race(history, ACCURACY, ["strategy"]).by_trials == ((2.0, 0.5), (3.0, 0.7), (3.0, 0.7))
