@@ -239,18 +239,3 @@ class History:
             total += max(0.0, end - max(start, reached))
             reached = max(reached, end)
         return total
-
-    def occupancy(self) -> list[tuple[float, int]]:
-        """How many workers were at work, as steps: (time, workers busy from then on)."""
-        steps: Counter[float] = Counter()
-        for record in self.trials.values():
-            for start, end in record.busy:
-                steps[start] += 1
-                steps[end] -= 1
-            if record.running and record.started_at is not None:
-                steps[record.started_at] += 1
-        busy, series = 0, []
-        for time in sorted(steps):
-            busy += steps[time]
-            series.append((time, busy))
-        return series

@@ -28,7 +28,6 @@ from nas.jobfile.parts import (
     spec,
 )
 from nas.jobfile.plugins import check_plugins
-from nas.jobfile.template import TEMPLATE
 from workers.plugins import Spec
 from workers.trial import Json
 
@@ -120,11 +119,6 @@ def _readable(values: Mapping[str, Json]) -> dict[str, Spec]:
         with suppress(ValueError):
             found[key] = spec(values.get(key))
     return found
-
-
-def template() -> str:
-    """A commented job file, to begin with."""
-    return TEMPLATE
 
 
 def _merged(before: Json, changes: Json) -> Json:

@@ -10,12 +10,12 @@ from threading import Event as Flag
 from threading import Thread
 from typing import TypeVar, final
 
-from nas.history import Entry, History, TrialRecord
+from nas.history import Entry, History
 from nas.log import FullError, Log, Superseded
 from nas.strategy import Strategy
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
-from workers.objectives import Objective, Outcome
+from workers.objectives import Outcome
 from workers.pool import Event, Progress, Request, Slots
 from workers.trial import Attempt, Json, Result, Trial
 
@@ -102,10 +102,6 @@ class Journal:
         """Ask for nothing more; with `now`, do not even wait for what runs. May be called by a signal's handler."""
         self.stopping = True
         self.stopping_now = self.stopping_now or now
-
-    def best(self, objective: Objective, count: int = 1) -> list[TrialRecord]:
-        """The `count` best fully trained trials by one objective, best first."""
-        return self.history.best(objective, count)
 
     def note(self, text: str, trial: int | None = None, aside: bool = False) -> None:
         """Write something that a person should know."""

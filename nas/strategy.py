@@ -10,6 +10,7 @@ from functools import cached_property
 from random import Random
 from typing import final
 
+from nas.ranking import gains
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Signature, Space
 from workers.errors import UserError
@@ -130,36 +131,19 @@ class Strategy(ABC):
 
 @final
 class Scores:
-    """The gain of every told trial (larger is better), with the worst seen standing in for those that have none."""
+    """The gains of the trials that were told: one number per objective, larger better."""
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self.objectives = tuple(objectives)
-        self._gains: dict[int, tuple[float, ...] | None] = {}
+        self._known: dict[int, tuple[float, ...]] = {}
 
     def told(self, result: Result) -> None:
-        self._gains[result.trial_id] = self.gains(result.outcome, result.metrics)
-
-    def gains(self, outcome: Outcome, metrics: Mapping[str, float]) -> tuple[float, ...] | None:
-        """One number per objective, larger better; None where a metric is missing or infinite, or it is infeasible."""
-        if outcome is Outcome.INFEASIBLE or any(o.metric not in metrics for o in self.objectives):
-            return None
-        gains = tuple(o.gain(metrics[o.metric]) for o in self.objectives)
-        return gains if all(map(math.isfinite, gains)) else None
-
-    def __len__(self) -> int:
-        return len(self._gains)
-
-    def __contains__(self, trial_id: int) -> bool:
-        return trial_id in self._gains
+        """Take note of a result; one that is infeasible, or lacks a finite value for an objective, has no gain."""
+        self._known.pop(result.trial_id, None)
+        found = None if result.outcome is Outcome.INFEASIBLE else gains(result.metrics, self.objectives)
+        if found is not None and all(map(math.isfinite, found)):
+            self._known[result.trial_id] = found
 
     def known(self) -> dict[int, tuple[float, ...]]:
-        """The trials that have a gain of their own."""
-        return {trial: gains for trial, gains in self._gains.items() if gains is not None}
-
-    def filled(self) -> dict[int, tuple[float, ...]]:
-        """Every told trial, the worst gain seen standing in; empty while no trial has one."""
-        known = list(self.known().values())
-        if not known:
-            return {}
-        worst = tuple(min(column) for column in zip(*known, strict=True))
-        return {trial: worst if gains is None else gains for trial, gains in self._gains.items()}
+        """The trials that have a gain, by their number."""
+        return dict(self._known)

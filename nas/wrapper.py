@@ -63,7 +63,7 @@ class Wrapper(Strategy):
 class Rejecting(Wrapper):
     """Asks `inner` again, with the next draw, for as long as its proposal is not acceptable.
 
-    When `ATTEMPTS` in a row are refused while nothing runs, nothing that could be told would change that: the
+    When `attempts` in a row are refused while nothing runs, nothing that could be told would change that: the
     search is exhausted.
     """
 

@@ -131,7 +131,8 @@ def test_every_attempt_counts_towards_seconds_and_workers() -> None:
     history.feed(entry(8.0, "attempt", 2, number=1))
     record = history.trials[0]
     assert (record.seconds, record.device_seconds, record.losses, record.attempts) == (6.0, 2.0, 1, 2)
-    assert history.occupancy() == [(1.0, 1), (2.0, 2), (4.0, 1), (5.0, 2), (6.0, 1), (8.0, 1)]
+    assert (record.busy, history.trials[1].busy) == ([(1.0, 4.0), (5.0, 8.0)], [(2.0, 6.0)])
+    assert history.driven() == 7.0
     assert list(history.running) == history.waiting() == [2]
 
 
@@ -141,7 +142,7 @@ def test_what_ran_under_a_driver_that_died_ran_until_it_was_last_heard() -> None
     history.feed(entry(1.0, "attempt", 0, number=1))
     history.feed(entry(3.0, "slots", total=4))
     history.feed(entry(90.0, "driver", epoch=2))
-    assert history.occupancy() == [(1.0, 1), (3.0, 0)]
+    assert history.trials[0].busy == [(1.0, 3.0)]
     assert not history.trials[0].running
     assert (history.state, len(history.drivers)) == ("running", 1)
 

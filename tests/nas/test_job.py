@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_ins import FOLDER
 
-from nas.job import Job, template
+from nas.job import Job
 from nas.jobfile.document import parse
+from nas.jobfile.template import TEMPLATE
 from workers.errors import NotFoundError, UserError
 from workers.plugins import Spec
 
@@ -96,14 +97,14 @@ def test_random_search_has_no_baseline_beside_it_unless_asked() -> None:
 
 def test_the_template_is_a_valid_job(tmp_path: Path) -> None:
     path = tmp_path / "my-job.yaml"
-    path.write_text(template())
+    path.write_text(TEMPLATE)
     job = Job.load(path)
     assert job.name == "digits"
     assert job.strategy == Spec("pnas")
 
 
 def test_every_commented_setting_of_the_template_is_valid_too(tmp_path: Path) -> None:
-    text = template()
+    text = TEMPLATE
     for line in text.splitlines():
         key = line.strip().removeprefix("# ")
         if line.strip().startswith("# ") and (line.startswith("  ") or key.startswith(("constraints:", "  "))):

@@ -270,4 +270,4 @@ def test_what_a_driver_knows_is_what_a_reader_reads(log: Log) -> None:
     journal.tell(strategy, answer(two, Outcome.INFEASIBLE))
     journal.ask(strategy, 2)
     assert same(journal.history, History.of(log.entries("try")))
-    assert [one.trial.id for one in journal.best(ACCURACY)] == [0]
+    assert [one.trial.id for one in journal.history.best(ACCURACY)] == [0]
