@@ -232,8 +232,8 @@ class History:
             arms.setdefault(record.arm, []).append(record)
         return arms
 
-    def driven(self) -> float:
-        """The seconds in which something ran: pauses between an interruption and the resume are left out."""
+    def busy(self) -> float:
+        """The seconds in which at least one trial ran."""
         total, reached = 0.0, -math.inf
         for start, end in sorted(span for record in self.trials.values() for span in record.busy):
             total += max(0.0, end - max(start, reached))

@@ -122,7 +122,7 @@ def costs(history: History) -> dict[str, float]:
         "trials": float(len(ended)),
         "epochs": float(sum(result.epochs for result in results)),
         "device_seconds": sum(result.device_seconds or result.seconds for result in results),
-        "seconds": history.driven(),
+        "seconds": history.busy(),
     }
 
 

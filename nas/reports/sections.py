@@ -98,7 +98,7 @@ def _spent(subject: Subject) -> str:
     costs = facts.costs(subject.history).values()
     device = sum(cost.device_seconds or cost.seconds for cost in costs)
     epochs = sum(cost.epochs for cost in costs)
-    return _tile("Cost", duration(subject.history.driven()), f"{duration(device)} of device time, {epochs} epochs")
+    return _tile("Cost", duration(subject.history.busy()), f"{duration(device)} of device time, {epochs} epochs")
 
 
 def progress(subject: Subject) -> str:
@@ -216,7 +216,7 @@ def costs(subject: Subject) -> str:
     head = ["arm", "trials", "completed", "epochs", "worker time", "device time"]
     named = facts.devices(subject.history)
     device = f" Device: {named}." if named else ""
-    busy = f"{duration(subject.history.driven())} with at least one worker busy.{device}"
+    busy = f"{duration(subject.history.busy())} with at least one worker busy.{device}"
     return section("What it cost", table(head, rows, numbers=(1, 2, 3, 4, 5)), escape(busy))
 
 

@@ -132,7 +132,7 @@ def test_every_attempt_counts_towards_seconds_and_workers() -> None:
     record = history.trials[0]
     assert (record.seconds, record.device_seconds, record.losses, record.attempts) == (6.0, 2.0, 1, 2)
     assert (record.busy, history.trials[1].busy) == ([(1.0, 4.0), (5.0, 8.0)], [(2.0, 6.0)])
-    assert history.driven() == 7.0
+    assert history.busy() == 7.0
     assert list(history.running) == history.waiting() == [2]
 
 
@@ -159,7 +159,7 @@ def test_what_a_user_asks_between_two_drivers_is_not_time_that_anything_ran() ->
     history.feed(entry(1001.0, "attempt", 0, number=2))
     history.feed(entry(1003.0, "progress", 0, attempt=2, epoch=1, metrics={}))
     history.feed(entry(1004.0, "state", state="stopped"))
-    assert history.driven() == 3.0 + 2.0
+    assert history.busy() == 3.0 + 2.0
 
 
 def test_state_and_artifacts_are_as_last_said() -> None:
