@@ -140,11 +140,9 @@ class CellNetwork(nn.Module):
       auxiliary (the map that a second classifier reads, or null).
 
     `progress` goes from 0 to 1 over the training and scales the drop path rate, which (except in DARTS) also rises
-    from cell to cell. After a training forward `auxiliary_logits` are the second classifier's, else None; their loss
-    has weight `auxiliary_weight`.
+    from cell to cell. After a training forward `auxiliary_logits` are the second classifier's, else None; whoever trains
+    weighs their loss.
     """
-
-    auxiliary_weight = 0.4
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class CellSpace(Space):
       convolution, twice by cells. `stem_multiplier`: the stem has that many times `filters` (`imagenet`: times 32).
     - `drop_path`: the probability to keep an operation's output at the end of training, 1 for always.
     - `dropout`: the probability to drop a feature before the classifier.
-    - `auxiliary`: a second classifier on an inner map, whose loss counts 0.4.
+    - `auxiliary`: a second classifier on an inner map, whose loss counts as much as the task's recipe says.
     """
 
     operations: Sequence[str] = ()
