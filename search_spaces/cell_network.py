@@ -140,8 +140,8 @@ class CellNetwork(nn.Module):
       auxiliary (the map that a second classifier reads, or null).
 
     `progress` goes from 0 to 1 over the training and scales the drop path rate, which (except in DARTS) also rises
-    from cell to cell. After a training forward `auxiliary_logits` are the second classifier's, else None; whoever trains
-    weighs their loss.
+    from cell to cell. After a training forward `auxiliary_logits` are the second classifier's, else None; who
+    trains weighs their loss.
     """
 
     def __init__(
