@@ -16,7 +16,7 @@ from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Space, UnfitError
 from workers import memory
 from workers.artifacts import Artifacts
-from workers.device import device_name
+from workers.device import device_name, device_of
 from workers.errors import DamagedError, DivergedError, NotFoundError, UserError, in_words
 from workers.objectives import Outcome
 from workers.pool import Progress
@@ -175,7 +175,7 @@ class Child:
 
     def _measure(self, model: nn.Module) -> DeviceLock:
         """Measure the latency, alone on the device; the lock that training then shares."""
-        from workers.latency import DeviceLock, device_of, latency
+        from workers.latency import DeviceLock, latency
 
         device = device_of(getattr(self.task, "device", "auto"))
         lock = DeviceLock.of(device)

@@ -1,4 +1,4 @@
-"""The device that children are trained on, as people call it."""
+"""The device that children are trained on: which one a job means, and what people call it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,29 @@ import platform
 import re
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workers.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 CPUINFO = Path("/proc/cpuinfo")
 
 
+def device_of(name: str) -> torch.device:
+    """The device called `name`; `auto` is the first GPU if torch sees one, else the CPU."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device is {name!r}, but torch sees no GPU here: use device: auto, or a build of torch for it")
+    return torch.device(name)
+
+
 def device_name(name: str) -> str:
     """The name of `auto`, `cpu`, `cuda` or `cuda:N`: `NVIDIA H200`, or `CPU (AMD EPYC 9654)`; imports torch."""
-    from workers.latency import device_of
-
     device = device_of(name)
     if device.type == "cuda":
         import torch

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from workers.errors import UserError
-
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -57,17 +55,6 @@ class DeviceLock:
         """Hold the device alone, as for a measurement."""
         with _locked(self.turn_file, fcntl.LOCK_EX), _locked(self.device_file, fcntl.LOCK_EX):
             yield
-
-
-def device_of(name: str) -> torch.device:
-    """The device called `name`; `auto` is the first GPU if torch sees one, else the CPU."""
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device is {name!r}, but torch sees no GPU here: use device: auto, or a build of torch for it")
-    return torch.device(name)
 
 
 def latency(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], device: torch.device) -> float:

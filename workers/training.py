@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from workers.augmentation import cutout, flip_and_crop
+from workers.device import device_of
 from workers.errors import DivergedError
 from workers.image_data import ImageData, Part
 from workers.image_source import Habits
-from workers.latency import device_of
 from workers.optimization import add_l1, initialise, optimizer, optimizer_tensors, rate_factor, restore_optimizer
 from workers.recipe import Recipe
 from workers.seeds import derived
