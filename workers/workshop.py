@@ -14,7 +14,7 @@ from workers.child import Child
 from workers.errors import UserError
 from workers.plugins import Spec, load
 from workers.pool import Progress
-from workers.setup import Setup as Setup
+from workers.setup import Setup
 from workers.task import Task
 from workers.trial import Attempt, Result
 

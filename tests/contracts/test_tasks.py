@@ -14,9 +14,10 @@ from search_spaces.decisions import Candidate, Decisions
 from workers.objectives import Direction, Outcome
 from workers.plugins import Spec, available
 from workers.pool import Progress
+from workers.setup import Setup
 from workers.task import Task
 from workers.trial import Attempt, Result, Trial
-from workers.workshop import Setup, Workshop, task_of
+from workers.workshop import Workshop, task_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workers"))  # where `tiny_space` is
 

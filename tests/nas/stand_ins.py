@@ -13,9 +13,10 @@ from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Blueprint, Description, Signature, Space, UnfitError
 from workers.objectives import Direction, Objective, Outcome
 from workers.pool import Event, Pool
+from workers.setup import Setup
 from workers.task import Epoch, State, Task
 from workers.trial import Attempt, Result, Trial
-from workers.workshop import Setup, Workshop
+from workers.workshop import Workshop
 
 if TYPE_CHECKING:
     from torch import nn

@@ -21,9 +21,10 @@ from workers.checkpoint import load
 from workers.objectives import Direction, Objective, Outcome
 from workers.plugins import Spec
 from workers.pool import Progress
+from workers.setup import Setup
 from workers.task import Epoch, State, Task
 from workers.trial import Attempt, Result, Trial
-from workers.workshop import Setup, Workshop
+from workers.workshop import Workshop
 
 SPACE = Spec("tiny_space:TinySpace", {"drop_path": 0.3})
 OPTIONS: dict[str, Any] = {"train_examples": 96, "validation_examples": 50, "batch_size": 40, "dropout": 0.2}

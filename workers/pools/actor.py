@@ -9,8 +9,9 @@ from typing import final
 from workers.errors import UserError, in_words
 from workers.pool import Progress
 from workers.pools.process import answer, encode, open_workshop
+from workers.setup import Setup
 from workers.trial import Attempt, Json
-from workers.workshop import Setup, Workshop
+from workers.workshop import Workshop
 
 PROGRESS = "progress"  # the concurrency group in which an actor tells of its progress while it trains
 LAST_WISH = 2.0  # seconds that an actor gets to tell of its progress before it is killed

@@ -19,8 +19,8 @@ from typing import Literal, final
 from workers.errors import UserError
 from workers.pool import Event, Pool, Slots
 from workers.pools.running import Running
+from workers.setup import Setup
 from workers.trial import Attempt, Json, Result
-from workers.workshop import Setup
 
 
 @final

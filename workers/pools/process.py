@@ -18,8 +18,9 @@ from queue import SimpleQueue
 from workers.errors import UserError, in_words
 from workers.objectives import Outcome
 from workers.pool import Progress
+from workers.setup import Setup
 from workers.trial import Attempt, Json, Result
-from workers.workshop import Setup, Workshop
+from workers.workshop import Workshop
 
 Report = Callable[[Progress], None]
 encode = json.JSONEncoder(separators=(",", ":")).encode

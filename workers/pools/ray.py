@@ -19,8 +19,8 @@ from workers.pools.actor import LAST_WISH, PROGRESS, Actor
 from workers.pools.cluster import connect, room
 from workers.pools.process import encode
 from workers.pools.running import BRIEF, Running
+from workers.setup import Setup
 from workers.trial import Attempt, Json, Result
-from workers.workshop import Setup
 
 SURVEY = 2.0  # seconds between two looks at what the cluster consists of
 GATHER = 0.002  # seconds that an answer may wait for others

@@ -12,8 +12,9 @@ from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.plugins import load
 from workers.pool import Event, Pool, Progress, Slots
+from workers.setup import Setup
 from workers.trial import Attempt, Result
-from workers.workshop import Setup, Workshop
+from workers.workshop import Workshop
 
 Answer: TypeAlias = Callable[[Attempt], Result]
 
