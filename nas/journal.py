@@ -16,7 +16,7 @@ from nas.strategy import Strategy
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
 from workers.objectives import Outcome
-from workers.pool import Event, Progress, Request, Slots
+from workers.pool import Event, Progress
 from workers.trial import Attempt, Json, Result, Trial
 
 News = TypeVar("News", Trial, Result)
@@ -83,12 +83,8 @@ class Journal:
             self._ended(strategy, event)
         elif isinstance(event, Progress):
             self._progressed(event)
-        elif isinstance(event, Slots):
-            if not self.history.slots or self.history.slots[-1][1] != event.total:
-                self.write("slots", None, {"total": event.total}, urgent=False)
-        elif isinstance(event, Request):
-            self.log.request(self.search, event.kind, event.body)
-            self._look_at = 0.0
+        elif not self.history.slots or self.history.slots[-1][1] != event.total:
+            self.write("slots", None, {"total": event.total}, urgent=False)
 
     def over(self, strategy: Strategy) -> bool:
         """Whether nothing runs, and nothing is to be run any more; or a stop that waits for nothing."""

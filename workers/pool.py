@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
-from workers.trial import Attempt, Json, Result
+from workers.trial import Attempt, Result
 
 
 @final
@@ -29,16 +29,7 @@ class Slots:
     total: int
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a user asks of a running search: `stop`, `extend` or `enqueue`, with its details."""
-
-    kind: str
-    body: Mapping[str, Json]
-
-
-Event: TypeAlias = Result | Progress | Slots | Request
+Event: TypeAlias = Result | Progress | Slots
 
 
 class Pool(ABC):

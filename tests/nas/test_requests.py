@@ -11,7 +11,6 @@ from tallying import Tally, answer, drive, kinds, see_requests
 
 from nas.home import open_log
 from nas.log import Log
-from workers.pool import Request
 
 
 @pytest.fixture
@@ -114,8 +113,8 @@ def test_a_stop_before_the_first_driver_is_for_it(log: Log) -> None:
 def test_a_stop_at_once_does_not_wait_for_what_runs(log: Log) -> None:
     journal = drive(log, strategy := Tally())
     journal.ask(strategy, 1)
-    journal.tell(strategy, Request("stop", {"now": True}))
-    journal.ask(strategy, 1)
+    log.request("try", "stop", {"now": True})
+    see_requests(journal, strategy)
     assert journal.over(strategy)
 
 

@@ -16,7 +16,7 @@ from nas.journal import Journal
 from nas.logs.sqlite import SqliteLog
 from nas.search import search
 from workers.objectives import Outcome
-from workers.pool import Event, Pool, Request
+from workers.pool import Event, Pool
 from workers.trial import Attempt
 
 BUDGET = 3
@@ -77,7 +77,12 @@ def test_a_stop_lets_what_runs_finish_and_asks_for_no_more(tmp_path: Path) -> No
 
 def test_a_stop_at_once_leaves_what_runs_to_a_resume(tmp_path: Path) -> None:
     log = begin(tmp_path)
-    pool = ScriptedPool(2, lambda attempt: Request("stop", {"now": True}) if attempt.trial.id == 0 else None)
+
+    def script(attempt: Attempt) -> None:
+        if attempt.trial.id == 0:
+            journal.stop(now=True)
+
+    pool = ScriptedPool(2, script)
     journal = Journal(log, "try", log.acquire("try"), pulse=None)
     search(Tally(9), pool, journal)
     assert pool.busy == 2
