@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+import nas
 from nas.cli.app import COMMANDS
 from nas.job import Job
 from nas.plan import Plan
+from search_spaces.space import Signature
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+OWN = (ROOT / "docs" / "own.md").read_text()
 JOBS = sorted((ROOT / "examples").glob("*.yaml"))
 
 
@@ -61,3 +67,25 @@ def test_small_examples_run(name: str) -> None:
     command = [sys.executable, "-m", "nas", "run", f"examples/{name}.yaml", "--set", "budget.trials=3", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_space_shown_is_one_that_exports_can_carry() -> None:
+    (shown,) = [
+        text for text in re.findall(r"^```python\n(.*?)^```", OWN, re.MULTILINE | re.DOTALL) if "(Space)" in text
+    ]
+    names: dict[str, Any] = {"dataclass": dataclass}
+    for module in ("decision", "decisions", "space"):
+        names.update(vars(importlib.import_module(f"search_spaces.{module}")))
+    exec(compile(shown, "own.md", "exec", dont_inherit=True), names)
+    space = names["Plain"](deepest=4)
+    chosen = space.decisions.candidate({"depth": 4, "width": 16})
+    made = space.blueprint(chosen, Signature("image_classification", {"image": (3, 8, 8)}, {"logits": (10,)}))
+    assert made.arguments == {"channels": 3, "classes": 10, "depth": 4, "width": 16}
+
+
+def test_what_is_said_of_a_search_in_python_is_there() -> None:
+    rows = re.findall(r"^\| (`.*?`) \|", OWN.split("## From Python")[1], re.MULTILINE)
+    named = set(re.findall(r"`(\w+)", " ".join(rows)))
+    public = {name for name in dir(nas.Search) if not name.startswith("_")}
+    assert named - public == {"id"}  # an attribute of each
+    assert public - named == {"close", "history", "objectives"}
