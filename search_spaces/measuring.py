@@ -7,15 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_spaces.space import Description, Signature
+from search_spaces.space import Description, Signature, UnfitError
 
 
 def measured(network: nn.Module, signature: Signature) -> Description:
     """Counts of one forward pass with a batch of one, in evaluation mode.
 
     Multiply-adds are those of convolutions, linear and recurrent layers; the activations are the outputs of all
-    innermost layers, 4 bytes each. Works on the `meta` device, where nothing is computed.
+    innermost layers, 4 bytes each. Works on the `meta` device, where nothing is computed. `UnfitError` where the
+    signature names no inputs to pass forward.
     """
+    if not signature.inputs:
+        raise UnfitError(
+            f"the task's signature ({signature.kind}) names no inputs, so what a network costs cannot be counted: "
+            "write the space's `describe`"
+        )
     parameters = sum(one.numel() for one in network.parameters() if one.requires_grad)
     multiply_adds = activations = 0
 

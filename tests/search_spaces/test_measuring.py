@@ -12,7 +12,7 @@ from search_spaces.darts import DartsSpace
 from search_spaces.decision import Choice
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.pnas import PnasSpace
-from search_spaces.space import Signature, Space
+from search_spaces.space import Signature, Space, UnfitError
 
 IMAGES = Signature("image_classification", {"image": (3, 16, 16)}, {"logits": (10,)})
 
@@ -35,6 +35,11 @@ def test_a_space_that_only_builds_is_described() -> None:
     assert described.parameters == 768 * 8 + 8 + 8 * 10 + 10
     assert described.multiply_adds == 768 * 8 + 8 * 10
     assert described.activation_bytes == 4 * (768 + 8 + 8 + 10)
+
+
+def test_a_task_that_names_no_inputs_needs_a_space_that_describes() -> None:
+    with pytest.raises(UnfitError, match=r"names no inputs.*write the space's `describe`"):
+        Dense().describe(Candidate({"width": 8}), Signature("function"))
 
 
 def test_a_space_that_builds_nothing_says_what_it_lacks() -> None:
