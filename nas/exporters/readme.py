@@ -21,6 +21,8 @@ FILES = {
     "parity.json": "how far each form is from the outputs that the search itself computed",
 }
 
+FORMS = {"source": "model.py", "onnx": "model.onnx", "pt2": "model.pt2", "drawing": "*.svg", "parity": "parity.json"}
+
 
 @final
 class ReadmeExporter(Exporter):
@@ -148,9 +150,9 @@ def _proof(folder: Path) -> str:
 
 def _files(folder: Path, missing: Mapping[str, str]) -> str:
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    known = {**FILES, **{name: "drawn" for name in names if name.endswith(".svg")}}
+    known = {**FILES, **{name: f"a drawing of `{name[:-4]}`" for name in names if name.endswith(".svg")}}
     lines = [f"- `{name}`" + (f": {known[name]}" if name in known else "") for name in names]
-    lines += [f"- no `{name}`: {reason}" for name, reason in missing.items()]
+    lines += [f"- no `{FORMS.get(name, name)}`: {reason}" for name, reason in missing.items()]
     return "## Files\n\n" + "\n".join(lines)
 
 
