@@ -63,7 +63,7 @@ class Cell:
     def graph(self) -> Graph:
         """The cell to be drawn: its two inputs, an operation per half block, a combination per block, the output."""
         states = ["previous", "before", *(f"block{i + 1}" for i in range(len(self.blocks)))]
-        nodes = [Node("previous", "previous cell"), Node("before", "cell before")]
+        nodes = [Node("previous", "previous cell"), Node("before", "cell before that")]
         edges = []
         for index, block in enumerate(self.blocks):
             name = states[INPUTS + index]
