@@ -14,6 +14,7 @@ from workers.errors import NotFoundError, UserError
 from workers.plugins import Spec
 from workers.trial import Json
 
+FILE = "architecture.json"
 FORMAT = "cellwright-architecture"
 SCHEMA = 1
 
@@ -93,7 +94,7 @@ def signature_from(record: Mapping[str, Json]) -> Signature:
 def read_architecture(path: str | Path) -> Architecture:
     """The architecture in a file, or in the `architecture.json` of an exported folder; UserError says what is wrong."""
     file = Path(path)
-    file = file / "architecture.json" if file.is_dir() else file
+    file = file / FILE if file.is_dir() else file
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from nas.architecture import FORMAT
+from nas.architecture import FILE, FORMAT
 from nas.exporter import FOLDER, Exporter, LeftOut, Winner
 from nas.exporters.readme import FILES
 from nas.jobfile.plugins import beside
@@ -19,7 +19,6 @@ from workers.errors import UserError
 from workers.plugins import available, load
 
 ALWAYS = ("architecture",)  # by which a later export recognises the folder
-MANIFEST = "architecture.json"
 
 
 def export(
@@ -78,7 +77,7 @@ def refuse_occupied(target: Path) -> None:
 
 def _is_export(folder: Path) -> bool:
     try:
-        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        record = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(record, dict) and record.get("format") == FORMAT

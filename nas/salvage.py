@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, final
 
 from nas.log import write_json
-from nas.logs.database import HEADER, ROWS, Database, Row, checksum, header_checksum
+from nas.logs.database import HEADER, INSERT, ROWS, Database, Row, checksum, header_checksum
 from workers.errors import DamagedError, UserError
 
 PARTS = ("", "-wal", "-shm")  # a database of SQLite in WAL mode
@@ -77,7 +77,7 @@ def salvage(damaged: Path, target: Path) -> Salvaged:
         connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
         body = write_json({"text": f"{damaged.name} was damaged: {saved.kept} entries were salvaged, {saved.loss}"})
         note = (time.time(), "note", None, body, checksum("note", None, body))
-        connection.execute("INSERT INTO entry (time, kind, trial, body, checksum) VALUES (?, ?, ?, ?, ?)", note)
+        connection.execute(INSERT, note)
     database.close()
     return saved
 

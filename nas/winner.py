@@ -13,14 +13,12 @@ from nas.recorded import current_plan
 from nas.versions import versions
 from search_spaces.space import Blueprint, Space
 from workers.artifacts import Artifacts
-from workers.child import network_of
+from workers.child import EXAMPLES, network_of
 from workers.errors import DamagedError, NotFoundError, UserError
 from workers.task import State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-EXAMPLES = "examples.safetensors"
 
 
 def tested(history: History) -> TrialRecord | None:

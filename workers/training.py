@@ -25,7 +25,7 @@ from workers.task import Epoch, State
 from workers.trial import Trial
 
 EVALUATED_AT_ONCE = 500
-EXAMPLES = 8
+ANSWERED = 8  # inputs, whose outputs prove an export
 
 
 @final
@@ -223,7 +223,7 @@ def first_images(data: ImageData, count: int) -> Tensor:
 @torch.no_grad()
 def _answers(model: nn.Module, judged: Examples) -> dict[str, Tensor]:
     """A few inputs and their logits, computed on the CPU in 32 bits, where an export is compared with them."""
-    pixels, _ = judged.take(torch.arange(min(EXAMPLES, len(judged))))
+    pixels, _ = judged.take(torch.arange(min(ANSWERED, len(judged))))
     images = judged.normalised(pixels).cpu().contiguous()
     copied = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return {"input/image": images, "output/logits": copied(images).clone()}

@@ -8,10 +8,10 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import final
 
-from nas.architecture import Architecture
+from nas.architecture import FILE, Architecture
 from nas.exporter import Exporter, Winner
+from nas.jobfile.parts import spec
 from nas.standalone.literal import compact
-from workers.plugins import Spec
 from workers.trial import Json
 
 
@@ -21,7 +21,7 @@ class ArchitectureExporter(Exporter):
 
     def export(self, winner: Winner, folder: Path, missing: Mapping[str, str]) -> None:
         text = compact(json.loads(json.dumps(architecture(winner).json())))
-        (folder / "architecture.json").write_text(text + "\n", encoding="utf-8")
+        (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def architecture(winner: Winner) -> Architecture:
@@ -36,8 +36,8 @@ def architecture(winner: Winner) -> Architecture:
         trial=winner.record.trial.id,
         candidate=winner.candidate,
         signature=winner.task.signature,
-        task=_spec(winner.job.get("task")),
-        space=_spec(winner.job["space"]) if winner.job.get("space") else None,
+        task=spec(winner.job["task"]),
+        space=spec(winner.job["space"]) if winner.job.get("space") else None,
         blueprint=winner.blueprint,
         preprocessing=preprocessing(winner),
         metrics=dict(winner.metrics),
@@ -54,10 +54,3 @@ def preprocessing(winner: Winner) -> dict[str, Json]:
     if is_dataclass(said) and not isinstance(said, type):
         return dict(json.loads(json.dumps(asdict(said))))
     return dict(said) if isinstance(said, Mapping) else {}
-
-
-def _spec(value: Json) -> Spec:
-    """A plugin as the job file writes it: its name, or a mapping with `name` and options."""
-    if isinstance(value, Mapping):
-        return Spec(str(value.get("name", "")), {key: item for key, item in value.items() if key != "name"})
-    return Spec(str(value))

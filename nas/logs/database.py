@@ -29,6 +29,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 HEADER = "SELECT name, created, job, versions, state, reason, epoch, host, pid, mark, heartbeat, checksum FROM search"
 ROWS = "SELECT sequence, time, kind, trial, body, checksum FROM entry WHERE sequence > ?"
+INSERT = "INSERT INTO entry (time, kind, trial, body, checksum) VALUES (?, ?, ?, ?, ?)"
 RESERVE_BYTES = 1 << 20
 PATIENCE = 30.0  # seconds to wait for another process's transaction
 

@@ -24,7 +24,7 @@ from nas.log import (
     request_body,
     write_json,
 )
-from nas.logs.database import ROWS, Database, cause, checksum, entry, header_checksum
+from nas.logs.database import INSERT, ROWS, Database, cause, checksum, entry, header_checksum
 from nas.process import Process
 from nas.salvage import repair, salvage
 from nas.versions import versions as versions_here
@@ -32,7 +32,6 @@ from workers.errors import DamagedError, NotFoundError, UserError
 from workers.trial import Json
 
 FILE = "journal.sqlite"
-INSERT = "INSERT INTO entry (time, kind, trial, body, checksum) VALUES (?, ?, ?, ?, ?)"
 FENCE = "SELECT epoch, state, (SELECT max(sequence) FROM entry) FROM search"
 BATCH = 2000  # rows per read: a reader holds no transaction while its caller thinks
 
