@@ -30,6 +30,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of these values, of which there is at least one."""
         return cls(min(values), median(values), max(values))
 
 

@@ -58,10 +58,12 @@ class Header:
 
     @property
     def driver_host(self) -> str:
+        """Where the last driver ran; empty where there was none."""
         return self.driver.host if self.driver else ""
 
     @property
     def driver_pid(self) -> int:
+        """Its number there; 0 where there was none."""
         return self.driver.pid if self.driver else 0
 
     def driven(self, now: float | None = None) -> bool:

@@ -102,6 +102,7 @@ class Plan:
 
     @property
     def finale(self) -> Finale:
+        """What is trained again at the end; a search of settings alone has no test set."""
         final = self.job.final
         return Finale(final.top, final.seeds, final.epochs or self.task.epochs, tested=self.space is not None)
 

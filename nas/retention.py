@@ -97,6 +97,7 @@ class Retention:
 
     @classmethod
     def of(cls, plan: Plan, journal: Journal) -> Retention:
+        """For the artifacts, objectives and quota of a plan."""
         return cls(Artifacts.open(plan.artifacts), journal, plan.objectives, plan.job.artifacts.quota)
 
     def turn(self, history: History) -> None:

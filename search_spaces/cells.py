@@ -35,6 +35,7 @@ class Block:
 
     @property
     def halves(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Each operation with the state that it reads."""
         return (self.operation1, self.input1), (self.operation2, self.input2)
 
 
@@ -58,6 +59,7 @@ class Cell:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Cell:
+        """The cell that `json` gave."""
         return cls(tuple(Block(*block) for block in record["blocks"]), tuple(record["concat"]))
 
     def graph(self) -> Graph:

@@ -46,20 +46,24 @@ class When:
 
     @classmethod
     def equals(cls, name: str, value: Value) -> When:
+        """That `name` is `value`."""
         return cls((Clause(name, "==", value),))
 
     @classmethod
     def at_least(cls, name: str, value: float) -> When:
+        """That `name` is a number not below `value`."""
         return cls((Clause(name, ">=", value),))
 
     @classmethod
     def among(cls, name: str, *values: Value) -> When:
+        """That `name` is one of `values`."""
         return cls((Clause(name, "in", values),))
 
     def __and__(self, other: When) -> When:
         return When(self.clauses + other.clauses)
 
     def holds(self, values: Mapping[str, Value]) -> bool:
+        """Whether `values` satisfies every clause."""
         return all(clause.holds(values) for clause in self.clauses)
 
 
@@ -88,6 +92,7 @@ class Choice:
         return len(self.options)
 
     def sample(self, generator: Random) -> Value:
+        """An option, all being equally likely."""
         return self.options[int(generator.random() * len(self.options))]
 
     def change(self, value: Value, generator: Random) -> Value:
@@ -96,16 +101,20 @@ class Choice:
         return others[int(generator.random() * len(others))] if others else value
 
     def token(self, value: Value) -> int:
+        """The place of `value` among `points`."""
         return self.options.index(value)
 
     def encode(self, value: Value) -> list[float]:
+        """One-hot."""
         return [float(option == value) for option in self.options]
 
     def decode(self, columns: Sequence[float]) -> Value:
+        """The option with the largest column."""
         return self.options[max(range(len(columns)), key=columns.__getitem__)]
 
     @property
     def rule(self) -> str:
+        """What a value must be, in words."""
         return f"one of {', '.join(map(repr, self.options))}"
 
     def check(self, name: str, value: object) -> Value:
@@ -142,6 +151,7 @@ class Range:
 
     @property
     def points(self) -> tuple[Value, ...]:
+        """The values of a grid of `count` points, evenly spread; fewer where whole numbers fall together."""
         return tuple(dict.fromkeys(self.from_unit(i / (self.count - 1)) for i in range(self.count)))
 
     @property
@@ -150,11 +160,13 @@ class Range:
         return 2
 
     def to_unit(self, value: float) -> float:
+        """The place of `value` in the range, from 0 to 1."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def from_unit(self, place: float) -> Value:
+        """The value at `place`; what lies outside 0 to 1 is the nearer bound."""
         place = min(1.0, max(0.0, place))
         if self.log:
             value = self.low * (self.high / self.low) ** place
@@ -164,6 +176,7 @@ class Range:
         return round(value) if self.integer else float(value)
 
     def sample(self, generator: Random) -> Value:
+        """A number, all (with `log`: all orders of magnitude) being equally likely."""
         if self.integer and not self.log:
             low, high = int(self.low), int(self.high)
             return min(high, low + int(generator.random() * (high - low + 1)))  # half of randint's time
@@ -179,21 +192,26 @@ class Range:
         return self.from_unit(0.0 if value != self.from_unit(0.0) else 1.0)
 
     def token(self, value: Value) -> int:
+        """The place among `points` of the one that is nearest to `value`."""
         place = self.to_unit(float(value))
         points = self.points
         return min(range(len(points)), key=lambda i: abs(self.to_unit(float(points[i])) - place))
 
     def encode(self, value: Value) -> list[float]:
+        """The place in the range, and 1 for active."""
         return [self.to_unit(float(value)), 1.0]
 
     def decode(self, columns: Sequence[float]) -> Value:
+        """The value at the place that the first column names."""
         return self.from_unit(columns[0])
 
     @property
     def rule(self) -> str:
+        """What a value must be, in words."""
         return f"a {'whole ' if self.integer else ''}number from {self.low} to {self.high}"
 
     def check(self, name: str, value: object) -> Value:
+        """`value` as an int or a float; DecisionError where it is no number of this range."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             raise DecisionError(f"{name} is {value!r}, but must be {self.rule}")
         if self.integer and not float(value).is_integer():

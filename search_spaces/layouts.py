@@ -41,6 +41,7 @@ class Layout:
         return tuple(found)
 
 
+@final
 class _Stack:
     """Cells put one on the other, each reading the two maps before it."""
 

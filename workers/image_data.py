@@ -69,6 +69,7 @@ class ImageData:
     kept: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)  # tensors for later trials
 
     def part(self, split: str) -> Part:
+        """The part called `train`, `validation` or `test`."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[split]
 
     @cached_property

@@ -31,6 +31,7 @@ class Spec:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Json]) -> Spec:
+        """The spec that `json` gave."""
         return cls(record["name"], record["options"])
 
 

@@ -56,6 +56,7 @@ class Setup:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Json]) -> Setup:
+        """The setup that `json` gave."""
         space = record["space"]
         return cls(
             **{

@@ -52,6 +52,7 @@ class Device:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def reduced(self) -> contextlib.AbstractContextManager[object]:
+        """In 16 bits, where that gains: for what need not be exact."""
         return torch.autocast(self.place.type, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
 
 

@@ -50,6 +50,7 @@ class Trial:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Json]) -> Trial:
+        """The trial that `json` gave."""
         return cls(**{**record, "candidate": Candidate(record["candidate"])})
 
 
@@ -72,6 +73,7 @@ class Attempt:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Json]) -> Attempt:
+        """The attempt that `json` gave."""
         parent = record.get("parent")
         return cls(Trial.from_json(record["trial"]), record["number"], parent and cls.from_json(parent))
 
@@ -118,4 +120,5 @@ class Result:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Json]) -> Result:
+        """The result that `json` gave."""
         return cls(**{**record, "outcome": Outcome(record["outcome"])})

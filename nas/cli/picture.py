@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import final
 
-from nas.architecture import FORMAT, Architecture
+from nas.architecture import FILE, FORMAT, Architecture
 from nas.cli.settings import candidate_file
 from nas.jobfile.document import parse
 from nas.quantities import count, size
@@ -89,7 +89,7 @@ def draw(title: str, space: Space | None, candidate: Mapping[str, Json], signatu
 
 def draw_file(path: Path, space: str | None) -> Picture:
     """The picture of what a file holds: an `architecture.json` (or the folder it is in), or a bare candidate."""
-    file = path / "architecture.json" if path.is_dir() else path
+    file = path / FILE if path.is_dir() else path
     values = candidate_file(file)
     record = json.loads(file.read_text(encoding="utf-8"))
     if isinstance(record, dict) and record.get("format") == FORMAT:

@@ -34,7 +34,10 @@ def references(statement: ast.AST) -> list[Reference]:
     return visitor.found
 
 
+@final
 class _Visitor(ast.NodeVisitor):
+    """Walks a statement, with the nodes above the current one and the names that are bound around it."""
+
     def __init__(self) -> None:
         self.found: list[Reference] = []
         self.above: list[ast.AST] = []
