@@ -93,7 +93,8 @@ class History:
 
     `outcomes` counts the trials that are over, `running` holds those at a worker, `pending` the requests that no
     driver has taken up, `aside` the trials whose results a strategy could not digest; `worked` are the seconds that
-    drivers worked, without those between them.
+    drivers worked, without those between them. `stopping` is set by a driver that was told to stop, and known
+    to it alone.
     """
 
     def __init__(self) -> None:
@@ -102,6 +103,7 @@ class History:
         self.outcomes: Counter[Outcome] = Counter()
         self.state = "created"
         self.reason = ""
+        self.stopping = False
         self.notes: list[Entry] = []
         self.requests: list[Entry] = []
         self.pending: dict[int, Entry] = {}

@@ -40,7 +40,6 @@ class Journal:
     ) -> None:
         self.log, self.search, self.epoch = log, search, epoch
         self.history = History()
-        self.stopping = False
         self.stopping_now = False
         self._clock = clock
         self._buffer: list[Entry] = []
@@ -94,9 +93,14 @@ class Journal:
             return False
         return self.stopping or (strategy.exhausted and not self._again)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody has asked to stop."""
+        return self.history.stopping
+
     def stop(self, now: bool = False) -> None:
         """Ask for nothing more; with `now`, do not even wait for what runs. May be called by a signal's handler."""
-        self.stopping = True
+        self.history.stopping = True
         self.stopping_now = self.stopping_now or now
 
     def note(self, text: str, trial: int | None = None, aside: bool = False) -> None:

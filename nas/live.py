@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SHOWN = 8  # running trials in the live view
 AT_ONCE = 5  # events that are told one by one; more in one interval are told as a number
 COST = 0.02  # the share of the driver's time that showing progress may take
+BEFORE_STOP = "Ctrl-C finishes what runs, twice stops now"
+AFTER_STOP = "finishing what runs, then it stops; Ctrl-C twice stops now"
 
 
 class Machines(Protocol):
@@ -79,7 +81,7 @@ class View(AbstractContextManager["View"]):
         if self.ended_before is None:
             self.ended_before = self.tally.ended
             ended = []
-        remaining = None if over else self._remaining(now)
+        remaining = None if over or history.stopping else self._remaining(now)
         self.screen.show(Moment(self.goal, self.tally, history, pool, now - self.began, remaining, over), ended)
         took = self.clock() - now
         self.due = now + took + max(self.interval, took / COST)
@@ -109,6 +111,11 @@ class Moment:
     elapsed: float
     remaining: float | None
     over: bool = False
+
+    @property
+    def state(self) -> str:
+        """How the search stands; `stopping` from when somebody asked for that."""
+        return "stopping" if self.history.stopping else self.history.state
 
     @property
     def trials(self) -> str:
@@ -168,8 +175,8 @@ class Lines:
         self.state = ""
 
     def show(self, moment: Moment, ended: Sequence[TrialRecord]) -> None:
-        if moment.history.state != self.state:
-            self.state = moment.history.state
+        if moment.state != self.state:
+            self.state = moment.state
             reason = f": {moment.history.reason}" if moment.history.reason else ""
             self._write(f"{moment.goal.name} {self.state}{reason}")
         if len(ended) > AT_ONCE:
@@ -212,7 +219,7 @@ class Terminal:
         from rich.text import Text
 
         running = [] if moment.over else moment.tally.running
-        doing = moment.times if moment.over else f"{moment.history.state}  {moment.times}  {moment.slots}"
+        doing = moment.times if moment.over else f"{moment.state}  {moment.times}  {moment.slots}"
         lines: list[RenderableType] = [
             Text.assemble((moment.goal.name, "bold"), f"  {doing}"),
             Text(moment.trials),
@@ -229,7 +236,7 @@ class Terminal:
         if len(running) > SHOWN:
             lines.append(Text(f"and {len(running) - SHOWN} more", style="dim"))
         if not moment.over:
-            lines.append(Text("Ctrl-C finishes what runs, twice stops now", style="dim"))
+            lines.append(Text(AFTER_STOP if moment.history.stopping else BEFORE_STOP, style="dim"))
         return Group(*lines)
 
 

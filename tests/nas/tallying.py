@@ -119,13 +119,14 @@ def see_requests(journal: Journal, strategy: Strategy) -> None:
 
 
 def same(live: History, read: History) -> bool:
-    """Equal but for the sequences of entries that the driver wrote itself."""
+    """Equal but for the sequences of entries that the driver wrote itself, and that it was told to stop."""
 
     def plain(history: History) -> dict[str, Any]:
         def bare(entry: Entry) -> tuple[object, ...]:
             return entry.kind, entry.trial, entry.body
 
         known = dict(vars(history))
+        del known["stopping"]
         for name in ("notes", "requests", "drivers"):
             known[name] = [bare(entry) for entry in known[name]]
         return known

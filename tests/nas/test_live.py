@@ -243,6 +243,22 @@ def test_a_terminal_shows_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not re.search("busy|running|Ctrl-C", last)
 
 
+def test_whoever_asked_to_stop_sees_that_it_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    watch, clock, lines = showing()
+    history, stream = History(), Tty()
+    history.state = "running"
+    ask(history, 0)
+    with View(Terminal(stream), GOAL, 1.0, clock) as live:
+        for history.stopping in (False, True):
+            watch.turn(history, Machines())
+            live.turn(history, Machines())
+            clock.now += 5.0
+        drawn = stream.getvalue()
+    assert lines.getvalue().splitlines() == ["digits running", "digits stopping"]
+    assert drawn.index("Ctrl-C finishes what runs") < drawn.index("finishing what runs, then it stops")
+
+
 def test_a_view_suits_its_stream() -> None:
     assert type(view(GOAL, stream=io.StringIO()).screen).__name__ == "Lines"
     assert type(view(GOAL, quiet=True, stream=Tty()).screen).__name__ == "Nothing"
