@@ -41,10 +41,14 @@ train.decisions = {}
 KILLER = """
 import os
 import signal
+import time
+from pathlib import Path
 
 
 def train(values):
     if values["wish"] == "die":
+        while not Path(values["folder"], "gate").exists():
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     return 1.0
 
@@ -104,7 +108,10 @@ def test_what_waits_behind_an_attempt_that_kills_its_worker_is_returned(cluster:
     pool = Ray(Setup("s", Spec("killing:train"), folder=str(tmp_path)), slots=1, depth=3)
     collect(pool, events := [], 1)
     for i, wish in enumerate(("live", "die", "live")):
-        pool.submit(Attempt(Trial(i, Candidate({"wish": wish}))))
+        pool.submit(Attempt(Trial(i, Candidate({"folder": str(tmp_path), "wish": wish}))))
+    while pool.busy == 3:
+        events += pool.wait(0.5)
+    (tmp_path / "gate").touch()  # an answer that has not arrived when its worker dies may die with it
     while pool.busy:
         events += pool.wait(0.5)
     outcomes = {event.trial_id: event.outcome for event in events if isinstance(event, Result)}
