@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Self, final
 from nas.history import History, TrialRecord
 from nas.home import open_log
 from nas.log import Header
+from nas.summary import objectives
 from workers.errors import NotFoundError, UserError
-from workers.objectives import Direction, Objective
+from workers.objectives import Objective
 from workers.trial import Json
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ class Search:
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """What is optimised, the most important first."""
-        goals = self.header.job["objectives"]
-        return tuple(Objective(goal["metric"], Direction(goal["direction"])) for goal in goals)
+        return objectives(self.header.job)
 
     @property
     def history(self) -> History:
@@ -85,8 +85,10 @@ class Search:
 
     def test(self) -> Mapping[str, float]:
         """The winner's metrics on the test set; empty where it was not read (yet)."""
-        tests = [r for r in self.trials() if r.arm == "test" and r.completed and r.result]
-        return dict(tests[-1].result.metrics) if tests and tests[-1].result else {}
+        from nas.winner import tested
+
+        test = tested(self.history)
+        return dict(test.result.metrics) if test is not None and test.result is not None else {}
 
     def export(self, folder: str | Path, trial: int | None = None) -> Path:
         """Write the winner, or `trial`, to `folder`: architecture, PyTorch source, weights, ONNX, drawing, README."""
@@ -106,9 +108,9 @@ class Search:
 
     def enqueue(self, candidate: Mapping[str, Json]) -> None:
         """Have this candidate tried next."""
-        from nas.plan import Plan
+        from nas.recorded import current_plan
 
-        checked = Plan.of(self.header.job).decisions.candidate(candidate)
+        checked = current_plan(self._log, self.id).decisions.candidate(candidate)
         self._log.request(self.id, "enqueue", {"candidate": checked.json()})
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas.cli.exits import Exit
 from nas.cli.options import AsJson, Place
+
+if TYPE_CHECKING:
+    from nas.cli.output import Json
+    from nas.leftovers import Leftovers
 
 
 def gc(
@@ -35,19 +39,7 @@ def gc(
     for one in found if yes else ():
         one.remove()
     if json:
-        write_json(
-            [
-                {
-                    "search": one.search,
-                    "files": len(one.files),
-                    "bytes": one.bytes,
-                    "kept_bytes": one.kept,
-                    "removed": yes and not one.skipped,
-                    "skipped": one.skipped or None,
-                }
-                for one in found
-            ]
-        )
+        write_json([_record(one, yes) for one in found])
         return
     rows = [[one.search, str(len(one.files)), size(one.bytes), size(one.kept), one.skipped] for one in found]
     if rows:
@@ -59,6 +51,17 @@ def gc(
         remark(f"{size(total)} can be freed: nas gc --yes" + (f" --quota {quota!r}" if quota else ""))
     else:
         remark("There is nothing to remove.")
+
+
+def _record(one: Leftovers, removed: bool) -> dict[str, Json]:
+    return {
+        "search": one.search,
+        "files": len(one.files),
+        "bytes": one.bytes,
+        "kept_bytes": one.kept,
+        "removed": removed and not one.skipped,
+        "skipped": one.skipped or None,
+    }
 
 
 def doctor(journal: Place = None, json: AsJson = False) -> None:
