@@ -24,8 +24,9 @@ def headline(subject: Subject) -> str:
     header, history = subject.header, subject.history
     over = [record for record in history.searched() if record.result is not None]
     job = header.job
+    on = f"{facts.spec(job['space'])}, " if job.get("space") is not None else ""
     line = (
-        f"{facts.spec(job.get('strategy'))} on {facts.spec(job.get('space'))}, {facts.spec(job.get('task'))} &middot; "
+        f"{facts.spec(job.get('strategy'))} on {on}{facts.spec(job.get('task'))} &middot; "
         f"{len(over)} trials &middot; {facts.state(history)} &middot; "
         f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(header.created))}"
     )
@@ -62,7 +63,8 @@ def _result(subject: Subject) -> str:
         return _tile(
             f"Best {charts.title(main.metric)} (validation)",
             charts.value(main.metric, found),
-            f"trial {best[0].trial.id}; the test set has not been read",
+            f"trial {best[0].trial.id}"
+            + ("; the test set has not been read" if subject.header.job.get("space") else ""),
             "first",
         )
     return _tile("Result", "none yet", "no trial has completed", "first")
@@ -73,6 +75,8 @@ def _versus(subject: Subject) -> list[str]:
     if main is None:
         return []
     found = facts.compare(subject.history, main)
+    if found is None and _is_random(subject):
+        return []
     if found is None:
         return [_tile("Against random search", "not compared", "this search has no random baseline")]
     if found.searched is None or found.random is None:
@@ -111,6 +115,8 @@ def progress(subject: Subject) -> str:
 
 def _verdict(subject: Subject, main: Objective) -> str:
     found = facts.compare(subject.history, main)
+    if found is None and _is_random(subject):
+        return '<p class="say">This is random search itself, which other strategies are compared with.</p>'
     if found is None:
         return (
             '<p class="say">There is no random baseline in this search: what the strategy adds to luck cannot be told. '
@@ -127,6 +133,11 @@ def _verdict(subject: Subject, main: Objective) -> str:
         said += f". These trials took {duration(found.seconds[0])} and {duration(found.seconds[1])} of training. "
         said += "One run of each: a difference this small may be chance." if _small(main, gap) else "One run of each."
     return f'<p class="say">{escape(said)}</p>'
+
+
+def _is_random(subject: Subject) -> bool:
+    strategy = subject.header.job.get("strategy")
+    return (strategy.get("name") if isinstance(strategy, Mapping) else strategy) == "random"
 
 
 def _small(main: Objective, gap: float) -> bool:

@@ -100,6 +100,21 @@ def test_a_missing_baseline_is_said_plainly() -> None:
     assert "Against random search not compared" in text
 
 
+@pytest.mark.parametrize("strategy", ["random", {"name": "random"}])
+def test_random_search_alone_is_not_told_to_compare_itself_with_random_search(strategy: object) -> None:
+    text = Page(page(Invented(baseline=False), strategy=strategy)).text
+    assert "This is random search itself" in text
+    assert "Against random search" not in text
+    assert "no random baseline" not in text
+
+
+def test_where_there_is_no_space_none_is_spoken_of() -> None:
+    assert (
+        "random on tune:train"
+        in Page(page(Invented(baseline=False), strategy="random", space=None, task="tune:train")).text
+    )
+
+
 def test_best_so_far_counts_every_trial_that_ended() -> None:
     history = Invented(trials=40).history()
     race = facts.race(history, ACCURACY, ["strategy"])
