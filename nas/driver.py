@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import final
 
 from nas.history import Entry, History, spell
@@ -51,19 +52,8 @@ def start(job: Job | Mapping[str, Json], log: Log) -> str:
     if plan.job.artifacts.place is not None or log.folder is None:
         record["artifacts"]["place"] = plan.artifacts  # in full: a resume may begin in another folder
     taken = {header.search for header in log.searches()}
-    number = 1
-    while True:
-        search = plan.job.name if number == 1 else f"{plan.job.name}-{number}"
-        number += 1
-        if search in taken:
-            continue
-        try:
-            log.create(search, record, versions())
-        except UserError:
-            if search not in {header.search for header in log.searches()}:
-                raise
-            continue  # somebody else was faster
-        return search
+    names = (plan.job.name if number == 1 else f"{plan.job.name}-{number}" for number in count(1))
+    return next(name for name in names if name not in taken and _created(log, name, record))
 
 
 def drive(search: str, log: Log, observer: Observer | None = None, force: bool = False, grace: float = GRACE) -> Ending:
@@ -168,6 +158,17 @@ class _Turns:
         self._retention.turn(history)
         if self._observer is not None:
             self._observer.turn(history, pool)
+
+
+def _created(log: Log, search: str, record: Json) -> bool:
+    """Create the search; False where somebody else was faster and has the name."""
+    try:
+        log.create(search, record, versions())
+    except UserError:
+        if search not in {header.search for header in log.searches()}:
+            raise
+        return False
+    return True
 
 
 def _ending(strategy: Final, journal: Journal, interrupt: Interrupt) -> Ending:

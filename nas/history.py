@@ -75,6 +75,7 @@ class TrialRecord:
 
     @property
     def completed(self) -> bool:
+        """Whether it ended with metrics that count."""
         return self.result is not None and self.result.outcome is Outcome.COMPLETED
 
     @property
@@ -116,6 +117,7 @@ class History:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> History:
+        """What all these entries come to."""
         history = cls()
         for entry in entries:
             history.feed(entry)
