@@ -137,7 +137,8 @@ class Moment:
         if rung is not None and not best:
             return f"{self._named('best', rung)}, not fully trained"
         order = sorted(best, key=lambda arm: arm != "strategy")
-        return ", ".join(self._named("best" if arm == "strategy" else arm, best[arm]) for arm in order)
+        only = "" if {"baseline", "enqueued"} & set(best) else "strategy"
+        return ", ".join(self._named("best" if arm == only else arm, best[arm]) for arm in order)
 
     def _named(self, what: str, record: TrialRecord) -> str:
         name = self.goal.objectives[0].metric

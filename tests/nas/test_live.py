@@ -72,7 +72,7 @@ def test_a_line_for_each_trial_that_ended_and_one_for_how_things_stand() -> None
         "trial 0 completed, accuracy=0.5, 2.0 s",
         "trial 1 completed (baseline), accuracy=0.25, 2.0 s",
         "trial 2 failed: the loss is not a number, 2.0 s",
-        "3 of 10 trials: 2 completed, 1 failed; best accuracy 0.5 (trial 0), baseline accuracy 0.25 (trial 1); "
+        "3 of 10 trials: 2 completed, 1 failed; strategy accuracy 0.5 (trial 0), baseline accuracy 0.25 (trial 1); "
         "14 s, about 33 s left",
     ]
 
