@@ -49,6 +49,8 @@ class Picture:
         blocks = [self.title]
         blocks += [f"{name}\n{text(graph, width)}" for name, graph in self.description.graphs.items()]
         described = self.description
+        if not described.graphs:
+            blocks.append("no drawing: `describe` of its space gives no graphs")
         blocks.append(
             f"{count(described.parameters)} parameters, {count(described.multiply_adds)} multiply-adds, "
             f"{size(described.activation_bytes)} of activations for one example"

@@ -11,10 +11,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from nas.cli.app import application
+from nas.cli.picture import Picture
 from nas.history import Entry
 from nas.home import home, open_log
 from nas.job import Job
 from nas.plan import Plan
+from search_spaces.decisions import Candidate
+from search_spaces.space import Description
 from workers.artifacts import Artifacts
 from workers.objectives import Outcome
 from workers.trial import Result as TrialResult
@@ -91,6 +94,12 @@ def test_a_part_alone_is_drawn_into_the_file_that_was_named(plan: Plan) -> None:
     wrong = run("show", "digits", "--part", "sell")
     assert wrong.exit_code == 3
     assert "did you mean cell?" in wrong.stderr
+
+
+def test_a_space_that_describes_no_graphs_is_said_to_have_no_drawing() -> None:
+    shown = Picture("own, trial 0", Candidate({}), Description(10, 20, 40)).text(80)
+    assert shown.split("\n\n")[1] == "no drawing: `describe` of its space gives no graphs"
+    assert "10 parameters" in shown
 
 
 def test_several_parts_are_drawn_into_a_file_each(plan: Plan, tmp_path: Path) -> None:
