@@ -134,7 +134,7 @@ class Child:
             self.epochs = done - first if first < trial.epochs else 0
             for name, value in epoch.metrics.items():
                 if not math.isfinite(value):
-                    raise DivergedError(f"the metric {name} is {value} after {done} epochs")
+                    raise DivergedError(f"the metric {name} is {value} after epoch {done}")
             report(Progress(trial.id, number, done, epoch.metrics))
             if not self._tests and done != trial.epochs:
                 self._in_time(time.perf_counter() - begun, epoch)

@@ -104,7 +104,7 @@ def test_seed_and_model_are_given_where_they_are_asked_for() -> None:
     [
         ("wrong", "the function gave 'good', but must return a number or a dict"),
         ("failing", r"ZeroDivisionError: division by zero \(test_function_task.py, line \d+\)"),
-        ("undefined", "the metric score is nan after 1 epochs"),
+        ("undefined", "the metric score is nan after epoch 1"),
         ("silent", "must yield at least once"),
     ],
 )

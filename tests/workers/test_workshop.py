@@ -227,7 +227,7 @@ FAILING = Spec("test_workshop:Failing")
         ("torch", Outcome.INFEASIBLE, "out of memory ("),
         ("host", Outcome.INFEASIBLE, "out of memory ("),
         ("error", Outcome.FAILED, "KeyError: 'lost' (test_workshop.py, line "),
-        ("nan", Outcome.FAILED, "the metric value is nan after 3 epochs"),
+        ("nan", Outcome.FAILED, "the metric value is nan after epoch 3"),
     ],
 )
 def test_how_a_child_can_end(tmp_path: Path, how: str, outcome: Outcome, error: str) -> None:
