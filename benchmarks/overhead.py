@@ -207,6 +207,8 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--tune-repetitions", type=int, default=1)
     arguments = parser.parse_args()
+    if min(arguments.trials, arguments.slots, arguments.depth, arguments.repetitions, arguments.tune_repetitions) < 1:
+        parser.error("every number must be at least 1")
     stdout = os.dup(1)
     os.dup2(2, 1)  # Ray Tune prints
     with cluster(arguments.slots):
