@@ -20,8 +20,8 @@ STALE = 30.0  # seconds without a heartbeat after which a driver counts as gone
 NAME = re.compile(r"[A-Za-z0-9][\w.\-]*", re.ASCII)
 REQUESTS = ("stop", "extend", "enqueue")
 
-write_json = json.JSONEncoder(separators=(",", ":")).encode
-read_json = json.JSONDecoder().decode
+encode = json.JSONEncoder(separators=(",", ":")).encode
+decode = json.JSONDecoder().decode
 
 
 class Superseded(Exception):  # noqa: N818 - the name says what happened to the driver

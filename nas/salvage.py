@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from nas.log import write_json
+from nas.log import encode
 from nas.logs.database import HEADER, INSERT, ROWS, Database, Row, checksum, header_checksum
 from workers.errors import DamagedError, UserError
 
@@ -75,7 +75,7 @@ def salvage(damaged: Path, target: Path) -> Salvaged:
     with database.transaction() as connection:
         connection.execute(f"INSERT INTO search VALUES ({', '.join('?' * len(header))})", header)
         connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
-        body = write_json({"text": f"{damaged.name} was damaged: {saved.kept} entries were salvaged, {saved.loss}"})
+        body = encode({"text": f"{damaged.name} was damaged: {saved.kept} entries were salvaged, {saved.loss}"})
         note = (time.time(), "note", None, body, checksum("note", None, body))
         connection.execute(INSERT, note)
     database.close()

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from nas import machine
 from nas.history import Entry
-from nas.log import FullError, Header, read_json
+from nas.log import FullError, Header, decode
 from nas.process import Process
 from workers.errors import DamagedError, NotFoundError, UserError
 
@@ -77,7 +77,7 @@ class Database:
         if header_checksum(name, job, versions) != check:
             raise DamagedError(f"{self.path} is damaged: the job in it is not as it was written")
         driver = None if host is None else Process(host, pid, mark)
-        job, versions = read_json(job), read_json(versions)
+        job, versions = decode(job), decode(versions)
         return Header(name, created, job, versions, self.schema, state, reason, epoch, driver, heartbeat)
 
     def durability(self, full: bool) -> None:
@@ -164,7 +164,7 @@ def entry(row: Row, path: Path) -> Entry:
     sequence, time, kind, trial, body, check = row
     if checksum(kind, trial, body) != check:
         raise DamagedError(f"{path} is damaged: entry {sequence} is not as it was written; `nas resume` salvages it")
-    return Entry(sequence, time, kind, trial, read_json(body))
+    return Entry(sequence, time, kind, trial, decode(body))
 
 
 def check_place(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, final
 import psycopg
 
 from nas.history import Entry
-from nas.log import Header, Log, Superseded, check_name, read_json, refuse, request_body, write_json
+from nas.log import Header, Log, Superseded, check_name, decode, encode, refuse, request_body
 from nas.process import Process
 from nas.versions import versions as versions_here
 from workers.errors import NotFoundError, UserError
@@ -63,7 +63,7 @@ class PostgresqlLog(Log):
             cursor.execute(
                 "INSERT INTO cellwright_search VALUES (%s, %s, %s, %s, 'created', '', 0, NULL, NULL, NULL, 0, 0)"
                 " ON CONFLICT DO NOTHING",
-                (search, time.time(), write_json(job), write_json(dict(versions))),
+                (search, time.time(), encode(job), encode(dict(versions))),
             )
             if cursor.rowcount == 0:
                 raise UserError(
@@ -89,7 +89,7 @@ class PostgresqlLog(Log):
             with self._transaction() as cursor:
                 rows = cursor.execute(query, (search, after, *wanted)).fetchall()
             for sequence, when, kind, trial, body in rows:
-                yield Entry(sequence, when, kind, trial, read_json(body))
+                yield Entry(sequence, when, kind, trial, decode(body))
             if len(rows) < BATCH:
                 return
             after = rows[-1][0]
@@ -177,7 +177,7 @@ def _header(row: tuple[Any, ...]) -> Header:
     name, created, job, versions, state, reason, epoch, host, pid, mark, age = row
     driver = None if host is None else Process(host, pid, mark)
     heard, schema = time.time() - age, len(MIGRATIONS)
-    return Header(name, created, read_json(job), read_json(versions), schema, state, reason, epoch, driver, heard)
+    return Header(name, created, decode(job), decode(versions), schema, state, reason, epoch, driver, heard)
 
 
 def _fence(cursor: psycopg.Cursor[Any], search: str, epoch: int) -> None:
@@ -195,7 +195,7 @@ def _insert(cursor: psycopg.Cursor[Any], search: str, entries: Sequence[Entry]) 
     ).fetchone()
     last: int = row[0] if row else 0
     first = last - len(entries) + 1
-    rows = [(search, first + i, e.time, e.kind, e.trial, write_json(e.body)) for i, e in enumerate(entries)]
+    rows = [(search, first + i, e.time, e.kind, e.trial, encode(e.body)) for i, e in enumerate(entries)]
     cursor.executemany("INSERT INTO cellwright_entry VALUES (%s, %s, %s, %s, %s, %s)", rows)
     return last
 

@@ -20,9 +20,9 @@ from nas.log import (
     Superseded,
     check_name,
     durable,
+    encode,
     refuse,
     request_body,
-    write_json,
 )
 from nas.logs.database import INSERT, ROWS, Database, cause, checksum, entry, header_checksum
 from nas.process import Process
@@ -53,7 +53,7 @@ class SqliteLog(Log):
         check_name(search)
         database = self._database(search, create=True)
         database.migrate()
-        texts = (write_json(job), write_json(dict(versions)))
+        texts = (encode(job), encode(dict(versions)))
         with database.transaction() as connection:
             if connection.execute("SELECT 1 FROM search").fetchone():
                 raise UserError(
@@ -221,6 +221,6 @@ def _fence(connection: Connection, epoch: int) -> int:
 def _insert(connection: Connection, entries: Sequence[Entry]) -> None:
     rows = []
     for one in entries:
-        body = write_json(one.body)
+        body = encode(one.body)
         rows.append((one.time, one.kind, one.trial, body, checksum(one.kind, one.trial, body)))
     connection.executemany(INSERT, rows)
