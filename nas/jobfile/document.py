@@ -35,6 +35,7 @@ class Document:
         return self.lines.get(place) if place else None
 
 
+@final
 class _Loader(yaml.SafeLoader):
     """The safe loader; it also reads 1e-4 as a number, as YAML 1.2 and JSON do."""
 

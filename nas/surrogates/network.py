@@ -18,14 +18,14 @@ class Network(ABC):
     Token ids are (..., length) integers, padded with 0 on the left.
     """
 
-    def __init__(self, vocabulary: Vocabulary, members: int, bias: float, generator: torch.Generator) -> None:
+    def __init__(self, vocabulary: Vocabulary, members: int, offset: float, generator: torch.Generator) -> None:
         self.members = members
         self.slots = torch.tensor(vocabulary.slots)
         self.rows = torch.tensor(vocabulary.embeddings)
         self._generator = generator
         self.embedding = self.uniform(max(vocabulary.embeddings) + 1, HIDDEN, bound=0.1)
         self.readout = self.uniform(HIDDEN, 1, bound=HIDDEN**-0.5)
-        self.offset = torch.full((members, 1, 1), bias, requires_grad=True)
+        self.offset = torch.full((members, 1, 1), offset, requires_grad=True)
 
     def uniform(self, *shape: int, bound: float) -> Tensor:
         """A leaf of (members, *shape), drawn between -bound and bound from the network's own generator."""
