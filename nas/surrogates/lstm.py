@@ -20,8 +20,8 @@ _ROWS = 4096  # of gates at a time: with 400 numbers each they stay in the cache
 class Lstm(Network):
     """One layer, gates in torch's order (input, forget, cell, output); its last state is read out."""
 
-    def __init__(self, vocabulary: Vocabulary, members: int, bias: float, generator: torch.Generator) -> None:
-        super().__init__(vocabulary, members, bias, generator)
+    def __init__(self, vocabulary: Vocabulary, members: int, offset: float, generator: torch.Generator) -> None:
+        super().__init__(vocabulary, members, offset, generator)
         self.inward = self.uniform(HIDDEN, 4 * HIDDEN, bound=HIDDEN**-0.5)
         self.recurrent = self.uniform(HIDDEN, 4 * HIDDEN, bound=HIDDEN**-0.5)
         self.gate_bias = self.uniform(1, 4 * HIDDEN, bound=HIDDEN**-0.5)

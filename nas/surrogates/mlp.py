@@ -18,8 +18,8 @@ _ROWS = 16384  # expansions at a time
 class Mlp(Network):
     """Embeddings are averaged slot by slot over the blocks, put side by side, and read by two layers of rectifiers."""
 
-    def __init__(self, vocabulary: Vocabulary, members: int, bias: float, generator: torch.Generator) -> None:
-        super().__init__(vocabulary, members, bias, generator)
+    def __init__(self, vocabulary: Vocabulary, members: int, offset: float, generator: torch.Generator) -> None:
+        super().__init__(vocabulary, members, offset, generator)
         self.count = max(vocabulary.slots) + 1
         bound = (HIDDEN * self.count) ** -0.5
         self.first = self.uniform(self.count, HIDDEN, HIDDEN, bound=bound)
