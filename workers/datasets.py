@@ -59,5 +59,5 @@ def source_of(dataset: str, root: Path | None, store: Path, side: int, download:
     raise NotFoundError(
         f"dataset is {dataset!r}, but no data set has that name: "
         + (f"did you mean {near[0]}? " if near else "")
-        + f"there are {', '.join(known)}, or the path of a folder or an .npz file"
+        + f"there are {', '.join(known)}, or the path of a folder or an .npz file, from {Path.cwd()}"
     )

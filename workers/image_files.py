@@ -32,7 +32,9 @@ class Folder(Source):
 
     def fetch(self) -> None:
         if not self.root.is_dir():
-            raise NotFoundError(f"there is no folder {self.root}: name one that holds a folder of images per class")
+            raise NotFoundError(
+                f"there is no folder {self.root.absolute()}: name one that holds a folder of images per class"
+            )
         if self.train != self.root:
             for one in _class_folders(self.root):
                 if one.name not in ("train", "test"):
@@ -79,7 +81,7 @@ class Archive(Source):
 
     def fetch(self) -> None:
         if not self.path.is_file():
-            raise NotFoundError(f"there is no file {self.path}: name an .npz file with x_train and y_train")
+            raise NotFoundError(f"there is no file {self.path.absolute()}: name an .npz file with x_train and y_train")
 
     def identity(self) -> str:
         return digest("npz", *stamps(self.path))
