@@ -109,7 +109,8 @@ class Plan:
     def record(self) -> dict[str, Json]:
         """The job as the journal keeps it: nothing is left to be found out, the objectives have their directions."""
         objectives = [{"metric": one.metric, "direction": str(one.direction)} for one in self.objectives]
-        return {**self.job.json(), "objectives": objectives}
+        task = Spec(self.job.task.name, {**self.job.task.options, **self.task.located()})
+        return {**self.job.model_copy(update={"task": task}).json(), "objectives": objectives}
 
     def strategy(self, clock: Callable[[], float] = lambda: 0.0) -> Final:
         """The job's strategy with its rules around it; `clock` gives the seconds the search has run for."""

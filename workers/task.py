@@ -74,6 +74,10 @@ class Task(ABC):
     def prepare(self) -> None:
         """Load the data, once per process; raise with a remedy where it is missing."""
 
+    def located(self) -> Mapping[str, Json]:
+        """The options that name files or folders, in full: what a journal keeps, for processes in other folders."""
+        return {}
+
     def adapt(self, blueprint: Blueprint, candidate: Candidate) -> Blueprint:
         """The network that is trained and deployed for `candidate`: the space's, changed where the recipe says so."""
         return blueprint

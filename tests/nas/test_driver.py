@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from stand_ins import FOLDER, Instant
@@ -126,6 +127,17 @@ def test_files_lie_beside_the_journal_wherever_that_is_moved(tmp_path: Path, mon
     with closing(open_log(str(tmp_path / "moved"))) as log:
         assert current_plan(log, search).artifacts == str(tmp_path / "moved")
         assert current_plan(log, told).artifacts == str(tmp_path / "there")
+
+
+def test_data_are_found_from_any_folder(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels, labels = np.zeros((40, 8, 8, 1), np.uint8), np.arange(40) % 2
+    np.savez("mine.npz", x_train=pixels, y_train=labels)
+    named = [{"dataset": "mine.npz"}, {"dataset": "npz", "root": "mine.npz"}]
+    found = [start({**DIGITS, "task": {**DIGITS["task"], **options}}, log) for options in named]
+    monkeypatch.chdir("/")
+    for search in found:
+        assert len(current_plan(log, search).task.images.train) > 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -14,11 +14,12 @@ from search_spaces.space import Blueprint, Signature
 from workers.datasets import source_of
 from workers.errors import UserError
 from workers.image_data import Division, ImageData, cache_folder, load
+from workers.image_files import Archive, Folder
 from workers.image_source import Source
 from workers.objectives import Direction, Objective
 from workers.recipe import Recipe
 from workers.task import Epoch, State, Task
-from workers.trial import Trial
+from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
     from torch import nn
@@ -110,6 +111,12 @@ class ImageClassification(Recipe, Task):
 
     def prepare(self) -> None:
         self.images  # noqa: B018 - loads and keeps them
+
+    def located(self) -> Mapping[str, Json]:
+        named = {"root": self.root} if self.root is not None else {}
+        if self.root is None and isinstance(self.source, Archive | Folder):
+            named["dataset"] = self.dataset
+        return {name: str(Path(path).expanduser().absolute()) for name, path in named.items()}
 
     def adapt(self, blueprint: Blueprint, candidate: Candidate) -> Blueprint:
         return replace(blueprint, activation=self.closed(candidate).activation)
