@@ -60,13 +60,16 @@ class Job(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _share(cls, value: object) -> object:
-        """Beside a strategy that is random search itself there is no baseline, unless the job asks for one."""
-        if isinstance(value, Mapping) and "baseline" not in value:
-            strategy = value.get("strategy", "random")
-            name = strategy.get("name") if isinstance(strategy, Mapping) else strategy
-            return {**value, "baseline": 0.0} if name == "random" else value
-        return value
+    def _usual(cls, value: object) -> object:
+        """Random search has no baseline beside it, and without a space there is no network to train again."""
+        if not isinstance(value, Mapping):
+            return value
+        strategy = value.get("strategy", "random")
+        name = strategy.get("name") if isinstance(strategy, Mapping) else strategy
+        usual: dict[str, Json] = {"baseline": 0.0} if name == "random" else {}
+        if value.get("space") is None:
+            usual["final"] = {"top": 0}
+        return {**usual, **value}
 
     @classmethod
     def load(cls, path: str | Path) -> Job:

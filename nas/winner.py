@@ -32,6 +32,10 @@ def trained(history: History, search: str, trial: int | None = None) -> tuple[Tr
     test = tested(history)
     if trial is None:
         if test is None or test.trial.parent not in history.trials:
+            if not any(record.completed for record in history.trials.values()) and history.state == "failed":
+                raise UserError(
+                    f"no trial of {search} has completed, so there is nothing to export: `nas trials {search}`"
+                )
             raise UserError(
                 f"{search} is {history.state} and has no tested winner yet: `nas resume {search}` finishes it"
                 + _exportable(history, search)

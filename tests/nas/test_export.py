@@ -225,6 +225,12 @@ def test_a_search_of_settings_alone_has_no_network(tmp_path: Path) -> None:
     log.close()
 
 
+def test_a_search_in_which_all_failed_has_nothing_to_hand_over() -> None:
+    history = History.of([Entry(1, 0.0, "state", None, {"state": "failed", "reason": "no trial completed"})])
+    with pytest.raises(UserError, match="no trial of sad has completed, so there is nothing to export"):
+        trained(history, "sad")
+
+
 def test_a_checkpoint_of_another_network_is_told(kept: Kept, tmp_path: Path) -> None:
     state = State(1, {"model/other": torch.zeros(1)})
     kept.artifacts.put("own", 0, 1, "checkpoint.safetensors", checkpoint.save(state))

@@ -274,3 +274,10 @@ def test_budget_pool_and_final_can_change_and_nothing_else_can() -> None:
         job.changed({"seed": 3})
     with pytest.raises(UserError, match=r"budget\.trials is 0"):
         job.changed({"budget": {"trials": 0}})
+
+
+def test_without_a_space_nothing_is_trained_again_unless_the_job_says_so() -> None:
+    task = {"name": "image_classification", "learning_rate": {"range": [0.01, 0.1]}}
+    assert Job.parse({"task": task}).final.top == 0
+    assert Job.parse({"task": task, "final": {"seeds": 2}}).final.top == 1
+    assert Job.parse({"task": task, "space": "pnas"}).final.top == 1
