@@ -136,7 +136,7 @@ class CellNetwork(nn.Module):
     - `cells`: kind -> blocks `[operation, input, operation, input, combine]`, and the states that are concatenated.
     - `layout`: per cell `[kind, filters, stride, current map, previous map or null]`; map 0 is the stem's output, map n
       the output of the n-th cell.
-    - `options`: code and epsilon (see `Style`), drop_path (the probability to keep), dropout (before the classifier),
+    - `options`: code and epsilon (see `Style`), drop_path (the probability to drop), dropout (before the classifier),
       auxiliary (the map that a second classifier reads, or null).
 
     `progress` goes from 0 to 1 over the training and scales the drop path rate, which (except in DARTS) also rises
@@ -155,7 +155,7 @@ class CellNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.style = Style(options["code"], options["epsilon"])
-        self.keep = float(options["drop_path"])
+        self.drop_path = float(options["drop_path"])
         self.progress = 0.0
         self.auxiliary_logits: Tensor | None = None
         small = stem["kind"] == "cifar"
@@ -197,7 +197,7 @@ class CellNetwork(nn.Module):
     def drop_rate(self, index: int) -> float:
         """The probability that an operation's output in cell `index` is dropped now."""
         depth = 1.0 if self.style.code == "darts" else (index + 1) / len(self.cells)
-        return (1.0 - self.keep) * depth * self.progress
+        return self.drop_path * depth * self.progress
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the logits of the last step, whose graph cannot be copied."""

@@ -47,7 +47,7 @@ class CellSpace(Space):
     - `filters`: of the first stage; they double at each of the `reductions`.
     - `stem`: `cifar` for small images; `imagenet` halves the image three times before the first stage, once by a
       convolution, twice by cells. `stem_multiplier`: the stem has that many times `filters` (`imagenet`: times 32).
-    - `drop_path`: the probability to keep an operation's output at the end of training, 1 for always.
+    - `drop_path`: the probability to drop an operation's output at the end of training; papers often give what is kept.
     - `dropout`: the probability to drop a feature before the classifier.
     - `auxiliary`: a second classifier on an inner map, whose loss counts as much as the task's recipe says.
     """
@@ -58,7 +58,7 @@ class CellSpace(Space):
     reductions: int = 2
     stem: Stem = "cifar"
     stem_multiplier: float = 3.0
-    drop_path: float = 1.0
+    drop_path: float = 0.0
     dropout: float = 0.0
     auxiliary: bool = False
 
@@ -80,10 +80,11 @@ class CellSpace(Space):
                 raise DecisionError(f"{name} is {getattr(self, name)}, but must be at least {least}")
         if self.stem_filters < 1:
             raise DecisionError(f"stem_multiplier is {self.stem_multiplier}, which leaves the stem without filters")
-        if not 0 < self.drop_path <= 1:
-            raise DecisionError(f"drop_path is {self.drop_path}, but must be above 0 and at most 1: it is what is kept")
-        if not 0 <= self.dropout < 1:
-            raise DecisionError(f"dropout is {self.dropout}, but must be at least 0 and below 1: it is what is dropped")
+        for name in ("drop_path", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise DecisionError(
+                    f"{name} is {getattr(self, name)}, but must be at least 0 and below 1: it is what is dropped"
+                )
 
     @abstractmethod
     def cells_of(self, candidate: Candidate) -> dict[str, Cell]:

@@ -104,7 +104,7 @@ def network_blueprint(
     further = {
         "code": options.get("code", "tensorflow"),
         "epsilon": options.get("epsilon", 1e-5 if stem["kind"] == "cifar" else 1e-3),
-        "drop_path": options.get("drop_path", 1.0),
+        "drop_path": options.get("drop_path", 0.0),
         "dropout": options.get("dropout", 0.0),
         "auxiliary": layout.auxiliary if options.get("auxiliary") else None,
     }
@@ -121,7 +121,7 @@ def network_blueprint(
 
 def nasnet_a_cifar(classes: int = 10, auxiliary: bool = False) -> Blueprint:
     """NASNet-A (6 @ 768) for 32x32 images: 3,346,538 parameters."""
-    options = {"stem_filters": 96, "drop_path": 0.6, "auxiliary": auxiliary}
+    options = {"stem_filters": 96, "drop_path": 0.4, "auxiliary": auxiliary}
     return network_blueprint((3, 32, 32), classes, NASNET_A, inserted(6, 32, 2, imagenet=False), options)
 
 
@@ -135,7 +135,7 @@ def nasnet_a_large(
     classes: int = 1000, auxiliary: bool = False, size: int = 331, code: str = "tensorflow"
 ) -> Blueprint:
     """NASNet-A large (6 @ 4032): 88,753,150 parameters with 1,000 classes; `code="timm"`: as timm's port pools."""
-    options = {"stem": "imagenet", "stem_filters": 96, "drop_path": 0.7, "dropout": 0.5}
+    options = {"stem": "imagenet", "stem_filters": 96, "drop_path": 0.3, "dropout": 0.5}
     layout = inserted(6, 168, 2, imagenet=True, hand_on=True)
     return network_blueprint(
         (3, size, size), classes, NASNET_A, layout, {**options, "code": code, "auxiliary": auxiliary}
@@ -144,13 +144,13 @@ def nasnet_a_large(
 
 def pnasnet_5_cifar(classes: int = 10, auxiliary: bool = False) -> Blueprint:
     """PNASNet-5 (N=3, F=48) for 32x32 images: nine cells, 3,189,082 parameters."""
-    options = {"stem_filters": 144, "drop_path": 0.6, "auxiliary": auxiliary}
+    options = {"stem_filters": 144, "drop_path": 0.4, "auxiliary": auxiliary}
     return network_blueprint((3, 32, 32), classes, PNASNET_5, replaced(3, 48, 2, imagenet=False), options)
 
 
 def pnasnet_5_large(classes: int = 1000, auxiliary: bool = False, size: int = 331) -> Blueprint:
     """PNASNet-5 large (N=4, F=216): 86,057,668 parameters with 1,000 classes."""
-    options = {"stem": "imagenet", "stem_filters": 96, "drop_path": 0.6, "dropout": 0.5, "auxiliary": auxiliary}
+    options = {"stem": "imagenet", "stem_filters": 96, "drop_path": 0.4, "dropout": 0.5, "auxiliary": auxiliary}
     return network_blueprint((3, size, size), classes, PNASNET_5, replaced(4, 216, 2, imagenet=True), options)
 
 
@@ -165,5 +165,5 @@ def amoebanet_a_cifar(classes: int = 10, auxiliary: bool = False) -> Blueprint:
 
 
 def _darts_code(cells: Mapping[str, Cell], filters: int, classes: int, auxiliary: bool) -> Blueprint:
-    options = {"code": "darts", "stem_filters": 3 * filters, "drop_path": 0.8, "auxiliary": auxiliary}
+    options = {"code": "darts", "stem_filters": 3 * filters, "drop_path": 0.2, "auxiliary": auxiliary}
     return network_blueprint((3, 32, 32), classes, cells, spread(20, filters, 2), options)

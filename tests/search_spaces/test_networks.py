@@ -100,7 +100,7 @@ def test_drop_path_zeroes_whole_examples_and_keeps_the_mean() -> None:
 
 
 def test_the_drop_rate_rises_with_the_cells_and_with_progress() -> None:
-    network = small(drop_path=0.6)
+    network = small(drop_path=0.4)
     assert [network.drop_rate(index) for index in (0, 4)] == [0.0, 0.0]
     network.progress = 0.5
     assert [network.drop_rate(index) for index in range(5)] == pytest.approx(
@@ -116,7 +116,7 @@ def test_the_drop_rate_rises_with_the_cells_and_with_progress() -> None:
 
 def test_paths_are_dropped_in_training_only() -> None:
     torch.manual_seed(0)
-    network = small(drop_path=0.2).eval()
+    network = small(drop_path=0.8).eval()
     network.progress = 1.0
     image = torch.randn(4, 1, 16, 16)
     assert torch.equal(network(image), network(image))

@@ -93,7 +93,7 @@ def test_a_cell_and_its_copy_in_the_other_place_differ() -> None:
         (PnasSpace, {"blocks": 0}, "blocks is 0"),
         (PnasSpace, {"stem": "mnist"}, "must be one of cifar, imagenet"),
         (PnasSpace, {"filters": 0}, "filters is 0"),
-        (PnasSpace, {"drop_path": 0.0}, "it is what is kept"),
+        (PnasSpace, {"drop_path": 1.0}, "drop_path is 1.0.*it is what is dropped"),
         (PnasSpace, {"dropout": 1.0}, "it is what is dropped"),
         (PnasSpace, {"stem_multiplier": 0}, "without filters"),
         (NasnetSpace, {"combine": ["multiply"]}, "add and concat"),
