@@ -29,7 +29,7 @@ def network_graph(layout: Sequence[Sequence[Any]]) -> Graph:
     nodes = [Node("image", "image"), Node("stem", "stem")]
     edges = [("image", "stem")]
     for name, (kind, filters, stride, current, previous) in zip(names[1:], layout, strict=True):
-        nodes.append(Node(name, f"{kind} {filters}" + (" /2" if stride == 2 else "")))
+        nodes.append(Node(name, f"{kind}, {filters} filters" + (", /2" if stride == 2 else "")))
         edges += [(names[current], name)]
         if previous is not None and previous != current:
             edges += [(names[previous], name)]
