@@ -7,6 +7,7 @@ import importlib.metadata
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -223,9 +224,8 @@ def abandoned(place: str) -> Iterator[Finding]:
     from nas.summary import state
 
     try:
-        log = open_log(place)
-        headers = log.searches()
-        log.close()
+        with closing(open_log(place)) as log:
+            headers = log.searches()
     except Exception as error:
         yield Finding("searches", Level.BROKEN, str(error), "mend or move what the message names")
         return

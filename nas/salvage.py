@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -49,36 +50,28 @@ def salvage(damaged: Path, target: Path) -> Salvaged:
     DamagedError where not even the search's header can be read.
     """
     _remove(target)
-    database = Database(target, create=True)
-    database.migrate()
-    copy = target.with_name(f"copy-{target.name}")
-    try:
-        for part in PARTS[:2]:
-            if (piece := damaged.with_name(damaged.name + part)).exists():
-                shutil.copyfile(piece, copy.with_name(copy.name + part))
-        header, rows = _rescue(copy, database)
-    except UNREADABLE as error:
-        database.close()
-        _remove(target)
-        raise DamagedError(
-            f"{damaged} is damaged beyond what can be salvaged ({error}): restore it from a copy, or start the search "
-            "anew under another name"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"{damaged} cannot be copied beside itself ({error.strerror}): make room there first"
-        ) from error
-    finally:
-        _remove(copy)
-    lost = tuple(_gaps([row[0] for row in rows]))
-    saved = Salvaged(target, len(rows), lost)
-    with database.transaction() as connection:
-        connection.execute(f"INSERT INTO search VALUES ({', '.join('?' * len(header))})", header)
-        connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
-        body = encode({"text": f"{damaged.name} was damaged: {saved.kept} entries were salvaged, {saved.loss}"})
-        note = (time.time(), "note", None, body, checksum("note", None, body))
-        connection.execute(INSERT, note)
-    database.close()
+    with closing(Database(target, create=True)) as database:
+        database.migrate()
+        try:
+            header, rows = _rescue(damaged, database)
+        except UNREADABLE as error:
+            database.close()
+            _remove(target)
+            raise DamagedError(
+                f"{damaged} is damaged beyond what can be salvaged ({error}): restore it from a copy, or start the "
+                "search anew under another name"
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"{damaged} cannot be copied beside itself ({error.strerror}): make room there first"
+            ) from error
+        saved = Salvaged(target, len(rows), tuple(_gaps([row[0] for row in rows])))
+        with database.transaction() as connection:
+            connection.execute(f"INSERT INTO search VALUES ({', '.join('?' * len(header))})", header)
+            connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
+            body = encode({"text": f"{damaged.name} was damaged: {saved.kept} entries were salvaged, {saved.loss}"})
+            note = (time.time(), "note", None, body, checksum("note", None, body))
+            connection.execute(INSERT, note)
     return saved
 
 
@@ -100,8 +93,20 @@ def repair(damaged: Path) -> Salvaged:
     return saved
 
 
-def _rescue(copy: Path, fresh: Database) -> tuple[tuple[Any, ...], list[Row]]:
-    """The header and the rows of a copy that may be changed: first as it is, then with the first page of a new one."""
+def _rescue(damaged: Path, fresh: Database) -> tuple[tuple[Any, ...], list[Row]]:
+    """The header and the rows of a copy that may be changed."""
+    copy = fresh.path.with_name(f"copy-{fresh.path.name}")
+    try:
+        for part in PARTS[:2]:
+            if (piece := damaged.with_name(damaged.name + part)).exists():
+                shutil.copyfile(piece, copy.with_name(copy.name + part))
+        return _mend(copy, fresh)
+    finally:
+        _remove(copy)
+
+
+def _mend(copy: Path, fresh: Database) -> tuple[tuple[Any, ...], list[Row]]:
+    """The header and the rows: first of the copy as it is, then with the first page of a new database."""
     _count_pages(copy)
     try:
         return _read(copy)

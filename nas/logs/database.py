@@ -45,8 +45,7 @@ class Database:
         self.lock = RLock()
         check_place(path)
         with self.explained():
-            self.connection = _connect(path, create)
-            self.schema: int = self.connection.execute("PRAGMA user_version").fetchone()[0]
+            self.connection, self.schema = _connect(path, create)
         if self.schema > len(MIGRATIONS):
             self.close()
             raise UserError(
@@ -176,7 +175,8 @@ def check_place(path: Path) -> None:
         )
 
 
-def _connect(path: Path, create: bool) -> sqlite3.Connection:
+def _connect(path: Path, create: bool) -> tuple[sqlite3.Connection, int]:
+    """A connection, and the number of the schema that it found."""
     if create:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,18 +187,24 @@ def _connect(path: Path, create: bool) -> sqlite3.Connection:
             ) from error
     elif not path.exists():
         raise NotFoundError(f"there is no journal {path}")
-    mode = "rwc" if create else "rw"
-    connection = _open(path, f"mode={mode}")
     try:
-        if create:
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return _begin(path, f"mode={'rwc' if create else 'rw'}", wal=create)
     except sqlite3.Error:
-        connection.close()
         if create or os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists():
             raise
-        connection = _open(path, "immutable=1")  # a folder that is only read: no shared memory, and no writer either
-    return connection
+        return _begin(path, "immutable=1")  # a folder that is only read: no shared memory, and no writer either
+
+
+def _begin(path: Path, how: str, wal: bool = False) -> tuple[sqlite3.Connection, int]:
+    connection = _open(path, how)
+    try:
+        if wal:
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return connection, connection.execute("PRAGMA user_version").fetchone()[0]
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _open(path: Path, how: str) -> sqlite3.Connection:
