@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -82,12 +82,11 @@ def job(trials: int, slots: int, depth: int, home: str, durability: str = "norma
 def nas(trials: int, slots: int, depth: int, durability: str) -> float:
     """Trials per second of a search."""
     with tempfile.TemporaryDirectory() as home:
-        log = open_log(home)
         watch = Stopwatch(slots * depth)
-        search = start(job(trials, slots, depth, home, durability), log)
-        drive(search, log, watch)
-        history = History.of(log.entries(search))
-        log.close()
+        with closing(open_log(home)) as log:
+            search = start(job(trials, slots, depth, home, durability), log)
+            drive(search, log, watch)
+            history = History.of(log.entries(search))
     assert history.outcomes == {Outcome.COMPLETED: trials}
     assert watch.began is not None
     return (trials - watch.before) / (watch.ended - watch.began)

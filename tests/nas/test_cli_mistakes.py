@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,7 +137,8 @@ def test_a_mistake_is_one_message(folder: Path, line: str, code: int | None, sai
 
 
 def test_an_abandoned_search_cannot_be_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_log().acquire("tune")
+    with closing(open_log()) as log:
+        log.acquire("tune")
     monkeypatch.setattr("nas.process.Process.gone", lambda _: True)
     assert "tune is abandoned: only a search that runs" in run("stop", "tune").stderr
 
@@ -234,7 +236,8 @@ def test_what_is_set_is_laid_over_the_file(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("nas.driver.drive", lambda search, *_: SimpleNamespace(state="finished", reason=""))
     changes = ["budget.trials=5", "name=other", "task.epochs=3"]
     assert run("run", "job.yaml", *(word for one in changes for word in ("--set", one))).exit_code == 0
-    job = dict(open_log().header("other").job)
+    with closing(open_log()) as log:
+        job = dict(log.header("other").job)
     assert job["budget"]["trials"] == 5
     assert job["task"]["epochs"] == 3
     assert job["task"]["decisions"] == {"x": {"range": [0.0, 1.0]}}

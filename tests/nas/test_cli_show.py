@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from xml.etree import ElementTree
@@ -53,6 +54,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
         log.append("digits", epoch, [Entry(0, 2.0, "tell", number, result.json())])
         artifacts.put("digits", number, 1, "checkpoint", bytes(1000))
     log.release("digits", epoch, "finished", "")
+    log.close()
     return plan
 
 
@@ -141,7 +143,8 @@ def test_gc_keeps_to_a_quota_the_best_last(plan: Plan) -> None:
 
 
 def test_gc_leaves_a_running_search_alone(plan: Plan) -> None:
-    open_log().acquire("digits")
+    with closing(open_log()) as log:
+        log.acquire("digits")
     (found,) = json.loads(run("gc", "--yes", "--json").stdout)
     assert (found["files"], found["removed"]) == (0, False)
     assert "runs" in found["skipped"]
@@ -149,8 +152,8 @@ def test_gc_leaves_a_running_search_alone(plan: Plan) -> None:
 
 
 def test_gc_says_which_search_it_could_not_look_at(plan: Plan) -> None:
-    log = open_log()
-    log.create("mine", {**plan.record(), "task": {"name": "no_such_module:train"}}, {})
+    with closing(open_log()) as log:
+        log.create("mine", {**plan.record(), "task": {"name": "no_such_module:train"}}, {})
     found = {one["search"]: one for one in json.loads(run("gc", "--yes", "--json").stdout)}
     assert "no_such_module" in found["mine"]["skipped"]
     assert found["digits"]["removed"] is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,8 @@ def test_best_by_several_objectives_is_the_front(run: Run) -> None:
 
 
 def test_nothing_is_best_where_nothing_completed(run: Run) -> None:
-    open_log().create("digits-a", JOB, {})
+    with closing(open_log()) as log:
+        log.create("digits-a", JOB, {})
     assert run("best").exit_code == 0
     assert json.loads(run("best", "--json").stdout) == []
     assert "no completed trial" in run("best").stderr
@@ -215,11 +217,11 @@ def test_compare_puts_searches_side_by_side(run: Run) -> None:
 
 
 def test_json_knows_no_numbers_that_json_does_not(run: Run) -> None:
-    log = open_log()
-    log.create("digits-a", JOB, {})
-    epoch = log.acquire("digits-a")
-    result = TrialResult(0, 1, Outcome.COMPLETED, {"accuracy": float("nan"), "loss": float("inf")})
-    log.append("digits-a", epoch, entries(Trial(0, Candidate({})), result, START))
+    with closing(open_log()) as log:
+        log.create("digits-a", JOB, {})
+        epoch = log.acquire("digits-a")
+        result = TrialResult(0, 1, Outcome.COMPLETED, {"accuracy": float("nan"), "loss": float("inf")})
+        log.append("digits-a", epoch, entries(Trial(0, Candidate({})), result, START))
     assert json.loads(run("trials", "--json").stdout)[0]["metrics"] == {"accuracy": None, "loss": None}
     assert run("trials", "--sort", "accuracy").exit_code == 0
 
@@ -234,9 +236,9 @@ def test_journals_may_be_elsewhere(run: Run, tmp_path: Path, monkeypatch: pytest
 
 def test_a_table_is_not_folded_where_no_terminal_is(run: Run) -> None:
     long = "x" * 300
-    log = open_log()
-    log.create("digits-a", JOB, {})
-    epoch = log.acquire("digits-a")
-    result = TrialResult(0, 1, Outcome.FAILED, {}, error=long)
-    log.append("digits-a", epoch, entries(Trial(0, Candidate({})), result, START))
+    with closing(open_log()) as log:
+        log.create("digits-a", JOB, {})
+        epoch = log.acquire("digits-a")
+        result = TrialResult(0, 1, Outcome.FAILED, {}, error=long)
+        log.append("digits-a", epoch, entries(Trial(0, Candidate({})), result, START))
     assert run("trials").stdout.splitlines()[1].endswith(long)

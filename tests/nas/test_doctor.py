@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import re
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -154,9 +155,9 @@ def test_an_import_that_fails_is_an_answer() -> None:
 
 
 def test_a_search_that_a_dead_driver_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = open_log()
-    log.create("digits-a", {}, {})
-    log.acquire("digits-a")
+    with closing(open_log()) as log:
+        log.create("digits-a", {}, {})
+        log.acquire("digits-a")
     place = os.environ["NAS_HOME"]
     assert levels(list(doctor.abandoned(place))) == [Level.FINE]
     monkeypatch.setattr("nas.process.Process.gone", lambda _: True)

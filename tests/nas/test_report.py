@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -212,24 +213,23 @@ def test_a_space_that_is_gone_leaves_the_rest_of_the_report() -> None:
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> SqliteLog:
+def log(tmp_path: Path) -> Iterator[SqliteLog]:
     log = SqliteLog(tmp_path / "home")
     invented = Invented(trials=10)
     log.create("cells", JOB, {"torch": "2.13.0"})
     epoch = log.acquire("cells")
     log.append("cells", epoch, [entry for entry in invented.entries() if entry.kind != "driver"])
-    return log
+    yield log
+    log.close()
 
 
 def test_a_report_is_written_whole_beside_what_is_there(log: SqliteLog, tmp_path: Path) -> None:
     file = report(log, "cells", tmp_path / "new" / "report.html")
     assert file.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert [path.name for path in file.parent.iterdir()] == ["report.html"]
-    log.close()
 
 
 def test_a_place_that_cannot_be_written_is_a_user_s_mistake(log: SqliteLog, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         report(log, "cells", tmp_path / "file" / "report.html")
-    log.close()

@@ -117,6 +117,7 @@ def test_a_file_that_is_none_is_said_to_be_beyond_salvage(sound: Path, tmp_path:
         with pytest.raises(DamagedError, match=r"damaged beyond what can be salvaged .* restore it from a copy"):
             log.acquire("try", force)
     assert [one.state for one in log.searches()] == ["damaged"]
+    log.close()
     assert (folder / "try" / FILE).read_bytes() == text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import final
 
@@ -127,13 +128,15 @@ def driver(folder: Path, slots: int, statements: int) -> None:
 
     log._known("try").connection.set_trace_callback(count)
     run(log, ScriptedPool(slots, work), Tally(BUDGET))
+    log.close()
 
 
 @pytest.mark.parametrize("slots", [1, 2])
 def test_a_driver_killed_before_any_statement_loses_nothing_and_repeats_no_result(tmp_path: Path, slots: int) -> None:
     begin(tmp_path / "unbroken").close()
     driver(tmp_path / "unbroken", 1, 0)
-    expected = [r.trial.candidate for r in History.of(SqliteLog(tmp_path / "unbroken").entries("try")).trials.values()]
+    with closing(SqliteLog(tmp_path / "unbroken")) as log:
+        expected = [r.trial.candidate for r in History.of(log.entries("try")).trials.values()]
     statements, status = 0, -signal.SIGKILL
     while status == -signal.SIGKILL:
         statements += 1

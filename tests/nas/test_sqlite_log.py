@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -195,9 +196,8 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_schema_of_a_later_version_is_refused(log: SqliteLog, tmp_path: Path) -> None:
     log.close()
-    with sqlite3.connect(tmp_path / "try" / FILE) as connection:
+    with closing(sqlite3.connect(tmp_path / "try" / FILE)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    connection.close()
     with pytest.raises(UserError, match=r"has schema 99, .* up to 1: a newer one wrote it"):
         log.header("try")
     (listed,) = log.searches()
