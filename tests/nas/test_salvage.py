@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 from random import Random
@@ -126,6 +128,20 @@ def test_a_sound_file_is_salvaged_whole(sound: Path, tmp_path: Path) -> None:
     assert (saved.kept, saved.lost) == (ENTRIES + 1, ())
     assert "none before the last of them is lost" in str(saved)
     assert Salvaged(saved.path, 0, ()).loss == "so that only the job is left of the search"
+
+
+def test_nothing_stays_open_where_there_is_no_room(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(UserError, match=r"copied beside itself \(No space left on device\): make room") as said:
+        salvage(sound / "try" / FILE, tmp_path / "saved.sqlite")
+    assert said.traceback  # which holds what the frames held
+    held = (os.path.realpath(one) for one in Path("/proc/self/fd").iterdir())
+    assert not [one for one in held if one.startswith(str(tmp_path))]
 
 
 def test_a_spoiled_first_page_costs_no_entry(sound: Path, tmp_path: Path) -> None:
