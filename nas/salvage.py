@@ -106,16 +106,26 @@ def _rescue(damaged: Path, fresh: Database) -> tuple[tuple[Any, ...], list[Row]]
 
 
 def _mend(copy: Path, fresh: Database) -> tuple[tuple[Any, ...], list[Row]]:
-    """The header and the rows: first of the copy as it is, then with the first page of a new database."""
+    """The header and the rows: of the copy as it is, or with the first page of a new database where that gives more.
+
+    A table whose name is spoiled there is missing, and its rows with it, although all of its pages are sound.
+    """
     _count_pages(copy)
     try:
-        return _read(copy)
+        found = _read(copy)
     except UNREADABLE:
-        fresh.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        with copy.open("r+b") as file:  # a schema that is created alike begins at the same pages
-            file.write(fresh.path.read_bytes()[:PAGE])
-        _count_pages(copy)
-        return _read(copy)
+        found = None
+    fresh.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with copy.open("r+b") as file:  # a schema that is created alike begins at the same pages
+        file.write(fresh.path.read_bytes()[:PAGE])
+    _count_pages(copy)
+    try:
+        other = _read(copy)
+    except UNREADABLE:
+        if found is None:
+            raise
+        return found
+    return other if found is None or len(other[1]) > len(found[1]) else found
 
 
 def _read(copy: Path) -> tuple[tuple[Any, ...], list[Row]]:
