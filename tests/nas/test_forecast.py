@@ -96,7 +96,7 @@ def test_settings_alone_have_no_network(tmp_path: Path) -> None:
     (tmp_path / "plainly.py").write_text("def train(decisions):\n    return 0.0\n")
     task = {"name": "plainly:train", "decisions": {"x": {"choice": [1, 2]}}}
     found = forecast(Plan.of(Job.parse({"task": task, "budget": {"trials": 5}, "folder": str(tmp_path)})))
-    assert (found["size"], found["trainings"], found["space"]) == (2, 6, None)
+    assert (found["size"], found["trainings"], found["space"]) == (2, 5, None)
     assert "example" not in found
 
 
