@@ -72,8 +72,9 @@ class Plan:
     @cached_property
     def setting(self) -> Setting:
         """What the strategies are told."""
+        task = self.task
         return Setting(
-            self.decisions, self.objectives, self.space, self.task.signature, self.task.epochs, self.job.seed
+            self.decisions, self.objectives, self.space, task.signature, task.epochs, self.job.seed, task.fidelities
         )
 
     @cached_property

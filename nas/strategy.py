@@ -23,8 +23,8 @@ from workers.trial import Json, Result, Trial
 class Setting:
     """What every strategy is told about its search.
 
-    `space` is None where only hyperparameters are searched. `epochs` is how long a child is trained; `seed` is the
-    job's.
+    `space` is None where only hyperparameters are searched. `epochs` is how long a child is trained, `fidelities` the
+    shorter trainings at which it can be judged, ascending (empty: any number of epochs); `seed` is the job's.
     """
 
     decisions: Decisions
@@ -33,6 +33,7 @@ class Setting:
     signature: Signature | None = None
     epochs: int = 1
     seed: int = 0
+    fidelities: tuple[int, ...] = ()
 
     @cached_property
     def further(self) -> tuple[str, ...]:

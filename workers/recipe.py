@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-from search_spaces.decision import Choice, Decision, DecisionError, Range, Value, decision_from_json, number
+from search_spaces.decision import Choice, Decision, DecisionError, Range, Value
+from search_spaces.decision_json import decision_from_json, number
 from search_spaces.decisions import Candidate, Decisions
 
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw")

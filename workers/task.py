@@ -71,6 +71,11 @@ class Task(ABC):
     def epochs(self) -> int:
         """How long a child is trained in the search, unless a strategy or the job says otherwise."""
 
+    @property
+    def fidelities(self) -> tuple[int, ...]:
+        """The epochs, fewer than `epochs`, after which a child can be judged, ascending; empty: any number of them."""
+        return ()
+
     def prepare(self) -> None:
         """Load the data, once per process; raise with a remedy where it is missing."""
 

@@ -77,7 +77,7 @@ def _annotation(plugin: Callable[..., Any], parameter: inspect.Parameter) -> Any
 
 
 def _decision(place: Place, value: Mapping[str, Json]) -> list[Mistake]:
-    from search_spaces.decision import decision_from_json
+    from search_spaces.decision_json import decision_from_json
 
     try:
         decision_from_json(value)

@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.decision import (
-    Choice,
-    Clause,
-    Decision,
-    DecisionError,
-    Range,
-    When,
-    decision_from_json,
-    decision_to_json,
-)
+from search_spaces.decision import Choice, Clause, Decision, DecisionError, Range, When
+from search_spaces.decision_json import decision_from_json, decision_to_json
 from search_spaces.decisions import Decisions
 
 VALUES = st.one_of(st.text(max_size=5), st.integers(-9, 9), st.floats(-5, 5), st.booleans())
@@ -26,7 +18,12 @@ CLAUSES = st.one_of(
     st.builds(Clause, NAMES, st.just("in"), st.lists(VALUES, max_size=3).map(tuple)),
 )
 WHENS = st.none() | st.lists(CLAUSES, min_size=1, max_size=3).map(lambda found: When(tuple(found)))
-CHOICES = st.builds(Choice, st.lists(VALUES, min_size=1, max_size=4, unique=True).map(tuple), WHENS)
+CHOICES = st.builds(Choice, st.lists(VALUES, min_size=1, max_size=4, unique=True).map(tuple), WHENS) | st.builds(
+    Choice,
+    st.lists(st.integers(-9, 9), min_size=1, max_size=4, unique=True).map(sorted).map(tuple),
+    WHENS,
+    st.booleans(),
+)
 RANGES = st.builds(
     lambda low, width, log, count, when: Range(low, low + width, log, False, count, when),
     st.floats(0.001, 10),
@@ -88,3 +85,12 @@ def test_a_partial_table_may_look_beyond_itself_and_is_checked_once_united() -> 
     assert set(united.active({"blocks": 1, "optimizer": "sgd"})) == {"blocks", "optimizer"}
     with pytest.raises(DecisionError, match="rate is active only when blocks >= 2"):
         Decisions() | task
+
+
+def test_growing_numbers_are_ordered_unless_the_job_says_no() -> None:
+    assert decision_from_json({"choice": [16, 32, 64]}) == Choice((16, 32, 64), ordered=True)
+    assert decision_from_json({"choice": [16, 32, 64], "ordered": False}) == Choice((16, 32, 64))
+    for options in ([64, 32, 16], ["a", "b"], [False, True], [1, "b"], [3]):
+        assert decision_from_json({"choice": options}) == Choice(tuple(options))
+    with pytest.raises(DecisionError, match="sort the numbers"):
+        decision_from_json({"choice": [32, 16], "ordered": True})

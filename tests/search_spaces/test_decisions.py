@@ -12,17 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.decision import (
-    Choice,
-    Clause,
-    Decision,
-    DecisionError,
-    Range,
-    Value,
-    When,
-    decision_from_json,
-    decision_to_json,
-)
+from search_spaces.decision import Choice, Clause, Decision, DecisionError, Range, Value, When
+from search_spaces.decision_json import decision_from_json, decision_to_json
 from search_spaces.decisions import Candidate, Decisions
 
 OPTIONS: tuple[Value, ...] = (1, 2, 3, "adam", "sgd", False, 0.5)

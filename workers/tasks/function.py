@@ -9,7 +9,8 @@ from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any, final
 
-from search_spaces.decision import Choice, DecisionError, Range, decision_from_json
+from search_spaces.decision import Choice, DecisionError, Range
+from search_spaces.decision_json import decision_from_json
 from search_spaces.decisions import Decisions
 from search_spaces.space import Signature
 from workers.errors import UserError
