@@ -1,0 +1,1 @@
+"""Compare strategies on published tables of trainings, in virtual time."""

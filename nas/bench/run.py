@@ -1,0 +1,89 @@
+"""Contestant, Contest, Trace: one search of one table by one strategy, through the real loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from nas.bench.table import Key, Table, World
+from nas.history import History
+from nas.jobfile.plugins import find
+from nas.journal import Journal
+from nas.logs.memory import MemoryLog
+from nas.search import search
+from nas.strategy import Strategy
+from nas.wrappers.budget import Budget, Limits
+from nas.wrappers.deduplicate import Deduplicate
+from workers.errors import UserError
+from workers.plugins import Spec
+from workers.pools.simulated import Simulated
+from workers.setup import Setup
+from workers.trial import Json
+
+NAME = "bench"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A strategy with its options; `bare` leaves out the rule that nothing is trained twice."""
+
+    name: str
+    options: Mapping[str, Json] = field(default_factory=dict)
+    bare: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What every contestant is given: so many trials, told one by one to so many workers at once."""
+
+    trials: int
+    workers: int = 1
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One trial that ended: which row it was, how long it was trained, what was seen, and when in virtual seconds.
+
+    `gain` is None where there was nothing to see.
+    """
+
+    row: Key
+    epochs: int
+    gain: float | None
+    seconds: float
+
+
+def run(table: Table, contestant: Contestant, contest: Contest, seed: int) -> tuple[Told, ...]:
+    """The trials of one search in the order in which they were told; fewer where the strategy was exhausted."""
+    log = MemoryLog()
+    log.create(NAME, {}, {})
+    pool = Simulated(Setup(NAME, Spec("table")), contest.workers, World(table, seed))
+    journal = Journal(log, NAME, log.acquire(NAME), pulse=None, clock=lambda: pool.now)
+    search(strategy(table, contestant, contest, seed), pool, journal)
+    return told(table, journal.history)
+
+
+def strategy(table: Table, contestant: Contestant, contest: Contest, seed: int) -> Strategy:
+    """The contestant with the rules of a search around it."""
+    setting = table.setting(seed)
+    try:
+        inner: Strategy = find("strategy", Spec(contestant.name, contestant.options))(setting, **contestant.options)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"strategy {contestant.name}: {error}") from error
+    searching = inner if contestant.bare else Deduplicate(inner)
+    return Budget(searching, Limits(trials=contest.trials), lambda: 0.0)
+
+
+def told(table: Table, history: History) -> tuple[Told, ...]:
+    """What a history of a search of `table` says of its trials, in the order in which they ended."""
+    ended = []
+    for record in history.trials.values():
+        if record.result is not None and record.ended_at is not None:
+            found = record.gains((table.objective,))
+            key = table.key(record.trial.candidate)
+            ended.append(Told(key, record.trial.epochs, found[0] if found else None, record.ended_at))
+    return tuple(sorted(ended, key=lambda one: one.seconds))

@@ -1,0 +1,159 @@
+"""Table: the results of every training in a space, as somebody published them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from random import Random
+from statistics import fmean
+from typing import TypeAlias, final
+
+from nas.strategy import Setting
+from search_spaces.decision import Value
+from search_spaces.decisions import Candidate, Decisions
+from workers.objectives import Direction, Objective, Outcome
+from workers.trial import Attempt, Result
+
+Key: TypeAlias = tuple[Value | None, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One published training: the value that a search sees, and the seconds it took."""
+
+    value: float
+    seconds: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One candidate: its trainings by epochs, one or more repeats of each, and the value to report of it.
+
+    `reported` is the mean over repeats of the longest training.
+    """
+
+    trainings: Mapping[int, tuple[Training, ...]]
+    reported: float
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """What can be asked (`rows`, by the values of the decisions in order), and which way the search value is better.
+
+    `epochs` is the length of a full training; a row without one is infeasible, as is a candidate without a row.
+    `continued` says that a longer training goes on from a shorter one, and costs the difference only.
+    """
+
+    name: str
+    decisions: Decisions
+    objective: Objective
+    rows: Mapping[Key, Row] = field(repr=False)
+    epochs: int = 1
+    continued: bool = False
+
+    @cached_property
+    def fidelities(self) -> tuple[int, ...]:
+        """The shorter trainings that the table has, ascending."""
+        found = {epochs for row in self.rows.values() for epochs in row.trainings}
+        return tuple(sorted(found - {self.epochs}))
+
+    def setting(self, seed: int) -> Setting:
+        """What a strategy is told of it."""
+        return Setting(self.decisions, (self.objective,), epochs=self.epochs, seed=seed, fidelities=self.fidelities)
+
+    def key(self, candidate: Candidate) -> Key:
+        """Where the row of `candidate` is, if there is one; None stands for a decision that is not active."""
+        return tuple(candidate.get(name) for name in self.decisions)
+
+    @cached_property
+    def feasible(self) -> dict[Key, Row]:
+        """The rows that have a full training."""
+        return {key: row for key, row in self.rows.items() if self.epochs in row.trainings}
+
+    @cached_property
+    def repeats(self) -> int:
+        """The largest number of repeats of a full training."""
+        return max(len(row.trainings[self.epochs]) for row in self.feasible.values())
+
+
+@final
+class World:
+    """A table as one run of a search meets it: where a training was repeated, the seed says which one is seen.
+
+    Calling it answers an attempt, as the `simulated` pool wants it.
+    """
+
+    def __init__(self, table: Table, seed: int) -> None:
+        self.table = table
+        self.seed = seed
+
+    def __call__(self, attempt: Attempt) -> Result:
+        trial = attempt.trial
+        key = self.table.key(trial.candidate)
+        row = self.table.feasible.get(key)
+        if row is None or trial.epochs not in row.trainings:
+            why = "the table has no such row" if row is None else f"the table has no training of {trial.epochs} epochs"
+            return Result(trial.id, attempt.number, Outcome.INFEASIBLE, error=why)
+        training = self._seen(key, row, trial.epochs)
+        seconds = training.seconds
+        if self.table.continued and attempt.parent is not None:
+            before = row.trainings.get(attempt.parent.trial.epochs)
+            seconds -= self._seen(key, row, attempt.parent.trial.epochs).seconds if before else 0.0
+        metrics = {self.table.objective.metric: training.value}
+        return Result(trial.id, attempt.number, Outcome.COMPLETED, metrics, trial.epochs, max(0.0, seconds))
+
+    def gain(self, key: Key) -> float:
+        """What a full training of this row gives in this run, larger better."""
+        return self.table.objective.gain(self._seen(key, self.table.feasible[key], self.table.epochs).value)
+
+    def search_rank(self, gain: float) -> int:
+        """How many rows are better by the value that this run's search sees."""
+        return _better(self._search_gains, gain)
+
+    def report_rank(self, reported: float) -> int:
+        """How many rows are better by the reported value."""
+        return _better(self._report_gains, self.table.objective.gain(reported))
+
+    @property
+    def best_search(self) -> float:
+        """The largest gain that this run's search could see."""
+        return -self._search_gains[0]
+
+    @property
+    def best_report(self) -> float:
+        """The largest gain by reported value."""
+        return -self._report_gains[0]
+
+    @cached_property
+    def _search_gains(self) -> list[float]:
+        return sorted(-self.gain(key) for key in self.table.feasible)
+
+    @cached_property
+    def _report_gains(self) -> list[float]:
+        return sorted(-self.table.objective.gain(row.reported) for row in self.table.feasible.values())
+
+    def _seen(self, key: Key, row: Row, epochs: int) -> Training:
+        repeats = row.trainings[epochs]
+        if len(repeats) == 1:
+            return repeats[0]
+        return repeats[int(Random(f"{self.seed}/{key}").random() * len(repeats))]
+
+
+def row(trainings: Mapping[int, Sequence[Training]], reports: Sequence[float]) -> Row:
+    """A row of these trainings by epochs; `reports` are the values to report of the longest one's repeats."""
+    return Row({epochs: tuple(repeats) for epochs, repeats in trainings.items()}, fmean(reports))
+
+
+def objective(metric: str, minimize: bool = False) -> Objective:
+    """The objective of a table whose search value is called `metric`."""
+    return Objective(metric, Direction.MINIMIZE if minimize else Direction.MAXIMIZE)
+
+
+def _better(ascending: Sequence[float], gain: float) -> int:
+    """How many of the gains, negated and ascending, are larger than `gain`."""
+    return bisect_left(ascending, -gain)
