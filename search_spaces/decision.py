@@ -104,6 +104,13 @@ class Choice:
         others = [option for option in self.options if option != value]
         return others[int(generator.random() * len(others))] if others else value
 
+    def neighbours(self, value: Value) -> tuple[Value, ...]:
+        """Every other option; where they are ordered, the one before and the one behind."""
+        if not self.ordered:
+            return tuple(option for option in self.options if option != value)
+        place = self.options.index(value)
+        return self.options[max(0, place - 1) : place] + self.options[place + 1 : place + 2]
+
     def token(self, value: Value) -> int:
         """The place of `value` among `points`."""
         return self.options.index(value)
@@ -194,6 +201,14 @@ class Range:
             if changed != value:
                 return changed
         return self.from_unit(0.0 if value != self.from_unit(0.0) else 1.0)
+
+    def neighbours(self, value: Value) -> tuple[Value, ...]:
+        """The values a step of the grid, and a quarter of it, away on either side; whole numbers at least 1 away."""
+        place, step = self.to_unit(float(value)), 1 / (self.count - 1)
+        found = [self.from_unit(place + part * step) for part in (-1.0, -0.25, 0.25, 1.0)]
+        if self.integer:
+            found += [near for near in (int(value) - 1, int(value) + 1) if self.low <= near <= self.high]
+        return tuple(sorted(set(found) - {value}))
 
     def token(self, value: Value) -> int:
         """The place among `points` of the one that is nearest to `value`."""

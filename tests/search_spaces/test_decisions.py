@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import product
 from random import Random
 from typing import Any
@@ -101,6 +102,42 @@ def test_mutations_change_one_decision_and_stay_valid(table: dict[str, Decision]
         assert child != parent
     changed = [name for name in parent if name in child and parent[name] != child[name]]
     assert len(changed) <= 1
+
+
+@given(tables(), st.integers(0, 1000))
+def test_neighbours_change_one_decision_each_and_stay_valid(table: dict[str, Decision], seed: int) -> None:
+    decisions, generator = Decisions(table), Random(seed)
+    candidate = decisions.sample(generator)
+    neighbours = list(decisions.neighbours(candidate, generator))
+    assert len(set(neighbours)) == len(neighbours)
+    changes = set()
+    for neighbour in neighbours:
+        assert decisions.candidate(neighbour) == neighbour
+        changed = [name for name in candidate if name in neighbour and candidate[name] != neighbour[name]]
+        assert len(changed) == 1
+        changes.add(changed[0])
+    assert changes == {name for name in candidate if len(table[name].points) > 1}
+    assert all(len(table[name].points) == 1 for name in candidate) == (neighbours == [])
+
+
+@given(tables(reals=False), st.integers(0, 1000))
+def test_a_neighbours_neighbour_may_be_the_candidate(table: dict[str, Decision], seed: int) -> None:
+    alone = {name: replace(decision, when=None) for name, decision in table.items()}
+    for name, decision in alone.items():
+        if isinstance(decision, Choice):
+            value = Decisions(alone).sample(Random(seed))[name]
+            assert all(value in decision.neighbours(near) for near in decision.neighbours(value))
+
+
+def test_a_step_leads_to_what_is_beside() -> None:
+    assert Choice(("a", "b", "c")).neighbours("b") == ("a", "c")
+    batches = Choice((16, 32, 64, 128), ordered=True)
+    assert [batches.neighbours(one) for one in batches.options] == [(32,), (16, 64), (32, 128), (64,)]
+    assert Range(0.0, 1.0, count=3).neighbours(0.5) == (0.0, 0.375, 0.625, 1.0)
+    assert Range(0.0, 1.0, count=3).neighbours(0.0) == (0.125, 0.5)
+    assert Range(0.0, 1.0, count=3).neighbours(0.9) == (0.4, 0.775, 1.0)
+    assert Range(1, 100, integer=True, count=12).neighbours(50) == (41, 48, 49, 51, 52, 59)
+    assert Range(1e-4, 1.0, log=True, count=5).neighbours(1e-2) == pytest.approx((1e-3, 10**-2.25, 10**-1.75, 0.1))
 
 
 @given(tables(reals=False, largest=5))
