@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -36,9 +38,60 @@ def front(points: Sequence[tuple[float, ...]]) -> list[int]:
     return kept
 
 
+def fronts(points: Sequence[tuple[float, ...]]) -> list[list[int]]:
+    """The places of all points, front by front: each dominates nothing of its own, and is dominated by the one before.
+
+    Efficient non-dominated sort with binary search (Zhang et al. 2015, doi:10.1109/TEVC.2014.2308305).
+    """
+    found: list[list[int]] = []
+    last: tuple[float, ...] | None = None
+    home = 0
+    for i in sorted(range(len(points)), key=lambda i: tuple(-value for value in points[i])):
+        if points[i] != last:  # equal points share a front
+            last = points[i]
+            home = bisect_left(found, True, key=lambda members: not _beaten(points, i, members))
+        if home == len(found):
+            found.append([])
+        found[home].append(i)
+    return found
+
+
+def crowding(points: Sequence[tuple[float, ...]]) -> list[float]:
+    """How far each point of one front is from its neighbours, the outermost infinitely.
+
+    NSGA-II (Deb et al. 2002, doi:10.1109/4235.996017).
+    """
+    distances = [0.0] * len(points)
+    for axis in range(len(points[0]) if points else 0):
+        order = sorted(range(len(points)), key=lambda i: points[i][axis])
+        width = points[order[-1]][axis] - points[order[0]][axis]
+        distances[order[0]] = distances[order[-1]] = math.inf
+        for before, here, behind in zip(order, order[1:], order[2:], strict=False):
+            way = points[behind][axis] - points[before][axis]
+            distances[here] += way / width if 0 < width < math.inf else 0.0
+    return distances
+
+
+def ordered(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """The places of all points, best first: by one number, by several front by front, what stands alone first."""
+    if points and len(points[0]) == 1:
+        return sorted(range(len(points)), key=lambda i: -points[i][0])
+    order: list[int] = []
+    for members in fronts(points):
+        alone = crowding([points[i] for i in members])
+        order += [members[k] for k in sorted(range(len(members)), key=lambda k: (-alone[k], members[k]))]
+    return order
+
+
 def ranked(items: Iterable[T], metrics: Callable[[T], Mapping[str, float]], objectives: Sequence[Objective]) -> list[T]:
     """The items best first by one objective; the Pareto front by several. Items without the metrics are left out."""
     scored = [(item, found) for item in items if (found := gains(metrics(item), objectives)) is not None]
     if len(objectives) == 1:
         return [item for item, _ in sorted(scored, key=lambda pair: -pair[1][0])]
     return [scored[place][0] for place in front([found for _, found in scored])]
+
+
+def _beaten(points: Sequence[tuple[float, ...]], place: int, members: Sequence[int]) -> bool:
+    """Whether a member dominates a point; with two objectives the last one decides, as the members were sorted."""
+    looked_at = members[-1:] if len(points[place]) == 2 else members
+    return any(dominates(points[j], points[place]) for j in looked_at)

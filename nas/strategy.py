@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
 from typing import final
@@ -25,6 +25,7 @@ class Setting:
 
     `space` is None where only hyperparameters are searched. `epochs` is how long a child is trained, `fidelities` the
     shorter trainings at which it can be judged, ascending (empty: any number of epochs); `seed` is the job's.
+    `ceilings` are the largest values of metrics that are feasible.
     """
 
     decisions: Decisions
@@ -34,6 +35,7 @@ class Setting:
     epochs: int = 1
     seed: int = 0
     fidelities: tuple[int, ...] = ()
+    ceilings: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @cached_property
     def further(self) -> tuple[str, ...]:
@@ -141,10 +143,15 @@ class Scores:
     def told(self, result: Result) -> None:
         """Take note of a result; one that is infeasible, or lacks a finite value for an objective, has no gain."""
         self._known.pop(result.trial_id, None)
-        found = None if result.outcome is Outcome.INFEASIBLE else gains(result.metrics, self.objectives)
-        if found is not None and all(map(math.isfinite, found)):
+        if (found := gained(result, self.objectives)) is not None:
             self._known[result.trial_id] = found
 
     def known(self) -> dict[int, tuple[float, ...]]:
         """The trials that have a gain, by their number."""
         return dict(self._known)
+
+
+def gained(result: Result, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """A result's gain for each objective, larger better; None where it is infeasible or lacks a finite value."""
+    found = None if result.outcome is Outcome.INFEASIBLE else gains(result.metrics, objectives)
+    return found if found is not None and all(map(math.isfinite, found)) else None
