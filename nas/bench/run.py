@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
 from nas.bench.table import Key, Table, World
-from nas.history import History
+from nas.history import TrialRecord
 from nas.jobfile.plugins import find
 from nas.journal import Journal
 from nas.logs.memory import MemoryLog
@@ -32,6 +32,10 @@ class Contestant:
     name: str
     options: Mapping[str, Json] = field(default_factory=dict)
     bare: bool = False
+
+    def __call__(self, table: Table, contest: Contest, seed: int) -> Sequence[Told]:
+        """One search."""
+        return run(table, self, contest, seed)
 
 
 @final
@@ -64,7 +68,10 @@ def run(table: Table, contestant: Contestant, contest: Contest, seed: int) -> tu
     pool = Simulated(Setup(NAME, Spec("table")), contest.workers, World(table, seed))
     journal = Journal(log, NAME, log.acquire(NAME), pulse=None, clock=lambda: pool.now)
     search(strategy(table, contestant, contest, seed), pool, journal)
-    return told(table, journal.history)
+    history = journal.history
+    if history.aside:
+        raise UserError(f"strategy {contestant.name}, seed {seed}: {'; '.join(notes(log))}")
+    return tuple([told(table, history.trials[entry.body["trial_id"]]) for entry in log.entries(NAME, kinds=("tell",))])
 
 
 def strategy(table: Table, contestant: Contestant, contest: Contest, seed: int) -> Strategy:
@@ -78,12 +85,13 @@ def strategy(table: Table, contestant: Contestant, contest: Contest, seed: int) 
     return Budget(searching, Limits(trials=contest.trials), lambda: 0.0)
 
 
-def told(table: Table, history: History) -> tuple[Told, ...]:
-    """What a history of a search of `table` says of its trials, in the order in which they ended."""
-    ended = []
-    for record in history.trials.values():
-        if record.result is not None and record.ended_at is not None:
-            found = record.gains((table.objective,))
-            key = table.key(record.trial.candidate)
-            ended.append(Told(key, record.trial.epochs, found[0] if found else None, record.ended_at))
-    return tuple(sorted(ended, key=lambda one: one.seconds))
+def told(table: Table, record: TrialRecord) -> Told:
+    """What the record of a trial that ended says of it."""
+    found = record.gains((table.objective,))
+    key = table.key(record.trial.candidate)
+    return Told(key, record.trial.epochs, found[0] if found else None, record.ended_at or 0.0)
+
+
+def notes(log: MemoryLog) -> list[str]:
+    """What the journal remarked."""
+    return [str(entry.body["text"]) for entry in log.entries(NAME, kinds=("note",))]

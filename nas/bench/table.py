@@ -76,9 +76,20 @@ class Table:
         return {key: row for key, row in self.rows.items() if self.epochs in row.trainings}
 
     @cached_property
-    def repeats(self) -> int:
-        """The largest number of repeats of a full training."""
-        return max(len(row.trainings[self.epochs]) for row in self.feasible.values())
+    def repeated(self) -> bool:
+        """Whether a training was repeated anywhere, so that runs can see different values."""
+        return any(len(repeats) > 1 for row in self.rows.values() for repeats in row.trainings.values())
+
+    @cached_property
+    def reports(self) -> list[float]:
+        """The gains of all rows by reported value, the best first and negated, so that they ascend."""
+        return sorted(-self.objective.gain(row.reported) for row in self.feasible.values())
+
+    @cached_property
+    def searched(self) -> list[float]:
+        """The same by the value that every run sees, where nothing was `repeated`."""
+        gain = self.objective.gain
+        return sorted(-gain(row.trainings[self.epochs][0].value) for row in self.feasible.values())
 
 
 @final
@@ -107,41 +118,47 @@ class World:
         metrics = {self.table.objective.metric: training.value}
         return Result(trial.id, attempt.number, Outcome.COMPLETED, metrics, trial.epochs, max(0.0, seconds))
 
+    def value(self, candidate: Candidate) -> float | None:
+        """What a full training of `candidate` gives in this run; None where it is infeasible."""
+        key = self.table.key(candidate)
+        row = self.table.feasible.get(key)
+        return None if row is None else self._seen(key, row, self.table.epochs).value
+
     def gain(self, key: Key) -> float:
         """What a full training of this row gives in this run, larger better."""
         return self.table.objective.gain(self._seen(key, self.table.feasible[key], self.table.epochs).value)
 
     def search_rank(self, gain: float) -> int:
         """How many rows are better by the value that this run's search sees."""
-        return _better(self._search_gains, gain)
+        return bisect_left(self._searched, -gain)
 
     def report_rank(self, reported: float) -> int:
         """How many rows are better by the reported value."""
-        return _better(self._report_gains, self.table.objective.gain(reported))
+        return bisect_left(self.table.reports, -self.table.objective.gain(reported))
 
     @property
     def best_search(self) -> float:
         """The largest gain that this run's search could see."""
-        return -self._search_gains[0]
+        return -self._searched[0]
 
     @property
     def best_report(self) -> float:
         """The largest gain by reported value."""
-        return -self._report_gains[0]
+        return -self.table.reports[0]
 
     @cached_property
-    def _search_gains(self) -> list[float]:
-        return sorted(-self.gain(key) for key in self.table.feasible)
+    def _searched(self) -> list[float]:
+        return sorted(-self.gain(key) for key in self.table.feasible) if self.table.repeated else self.table.searched
 
     @cached_property
-    def _report_gains(self) -> list[float]:
-        return sorted(-self.table.objective.gain(row.reported) for row in self.table.feasible.values())
+    def _draws(self) -> dict[Key, float]:
+        """A number from 0 to 1 for every row: which of its repeats this run sees."""
+        number = Random(f"{self.seed}/repeats").random
+        return {key: number() for key in self.table.rows}
 
     def _seen(self, key: Key, row: Row, epochs: int) -> Training:
         repeats = row.trainings[epochs]
-        if len(repeats) == 1:
-            return repeats[0]
-        return repeats[int(Random(f"{self.seed}/{key}").random() * len(repeats))]
+        return repeats[0] if len(repeats) == 1 else repeats[int(self._draws[key] * len(repeats))]
 
 
 def row(trainings: Mapping[int, Sequence[Training]], reports: Sequence[float]) -> Row:
@@ -152,8 +169,3 @@ def row(trainings: Mapping[int, Sequence[Training]], reports: Sequence[float]) -
 def objective(metric: str, minimize: bool = False) -> Objective:
     """The objective of a table whose search value is called `metric`."""
     return Objective(metric, Direction.MINIMIZE if minimize else Direction.MAXIMIZE)
-
-
-def _better(ascending: Sequence[float], gain: float) -> int:
-    """How many of the gains, negated and ascending, are larger than `gain`."""
-    return bisect_left(ascending, -gain)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, final
 import typer
 from typer.core import TyperGroup
 
-from nas.cli import deliver, jobs, show, steer, upkeep, watch
+from nas.cli import bench, deliver, jobs, show, steer, upkeep, watch
 from nas.cli.exits import explain
 from nas.cli.output import complain, write
 
@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Steer": (steer.stop, steer.resume, steer.enqueue),
     "Hand over": (deliver.export, deliver.report),
     "Look after": (upkeep.gc, upkeep.doctor),
+    "Measure": (bench.bench,),
 }
 
 

@@ -54,7 +54,7 @@ def test_the_page_lists_every_command_with_its_options() -> None:
     for name, command in group.commands.items():
         options = {max(one.opts, key=len) for one in command.params if one.param_type_name == "option"}
         commands[name] = options - {"--help", "--h"}
-    written = {row[0].split()[1].strip("`"): set(re.findall(r"--\w+", row[2])) for row in section("Commands")}
+    written = {row[0].split()[1].strip("`"): set(re.findall(r"--[\w-]+", row[2])) for row in section("Commands")}
     assert written == commands
 
 
