@@ -14,7 +14,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = ("nas", "search_spaces", "workers", "tests", "examples", "benchmarks", "docs", "pyproject.toml", "README.md")
+CODE = (
+    *("nas", "search_spaces", "workers", "parameter_server", "tests", "examples", "benchmarks", "docs"),
+    *("pyproject.toml", "README.md"),
+)
 
 
 def named_test(patch: Path) -> str:
