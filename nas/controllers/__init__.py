@@ -1,0 +1,1 @@
+"""Recurrent controllers: networks that write candidates, and learn from what those were worth."""

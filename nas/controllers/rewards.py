@@ -1,0 +1,61 @@
+"""Rewards: what a controller is paid for a trial, from the gains heard so far."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from typing import final
+
+from workers.errors import UserError
+from workers.objectives import Direction, Objective
+
+REWARDS = ("rank", "plain", "cubed", "perplexity")
+SCALE = 80.0  # of the perplexity (Zoph & Le 2017, section 4.2)
+
+
+@final
+class Rewards:
+    """Gains, heard one by one, made into rewards.
+
+    `rank` is the share of the gains heard that are smaller, equal ones counted half: free of scale, for any objective.
+    `plain` is the gain, `cubed` its cube (for accuracies), `perplexity` is 80 / value**2. A trial without a gain is
+    paid as the worst that was heard.
+    """
+
+    def __init__(self, shape: str, objective: Objective) -> None:
+        if shape not in REWARDS:
+            raise UserError(f"reward is {shape!r}, but strategy reinforce knows {', '.join(REWARDS)}")
+        wanted = {"cubed": Direction.MAXIMIZE, "perplexity": Direction.MINIMIZE}.get(shape, objective.direction)
+        if objective.direction is not wanted:
+            raise UserError(
+                f"reward {shape} is for a metric to {wanted}, but {objective.metric} is to be {objective.direction}d: "
+                "take reward: rank, which suits any"
+            )
+        self.shape = shape
+        self.objective = objective
+        self._sorted: list[float] = []
+
+    def hear(self, gain: float | None) -> None:
+        """One more trial was told, None where it has no gain."""
+        if gain is not None:
+            insort(self._sorted, gain)
+
+    def of(self, gain: float | None) -> float | None:
+        """The reward of a gain; None while no gain was heard at all.
+
+        Raises `UserError` for a perplexity that is not positive.
+        """
+        if not self._sorted:
+            return None
+        gain = self._sorted[0] if gain is None else gain
+        if self.shape == "rank":
+            places = bisect_left(self._sorted, gain) + bisect_right(self._sorted, gain)
+            return places / (2 * len(self._sorted))
+        if self.shape == "cubed":
+            return float(gain**3)
+        if self.shape == "perplexity":
+            if gain >= 0:
+                raise UserError(
+                    f"{self.objective.metric} is {-gain}, but reward perplexity needs values above 0: take reward: rank"
+                )
+            return float(SCALE / gain**2)
+        return gain
