@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,7 +73,11 @@ class _Field:
 
     @cached_property
     def table(self) -> Table:
-        return self.source()
+        gc.disable()  # looking for garbage among hundreds of thousands of new objects takes as long as making them
+        try:
+            return self.source()
+        finally:
+            gc.enable()
 
     def run(self, name: str, seed: int) -> Trace:
         table = self.table

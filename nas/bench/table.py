@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 from statistics import fmean
-from typing import TypeAlias, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
 from nas.strategy import Setting
 from search_spaces.decision import Value
 from search_spaces.decisions import Candidate, Decisions
 from workers.objectives import Direction, Objective, Outcome
 from workers.trial import Attempt, Result
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Key: TypeAlias = tuple[Value | None, ...]
 
@@ -86,8 +90,21 @@ class Table:
         return sorted(-self.objective.gain(row.reported) for row in self.feasible.values())
 
     @cached_property
+    def gains(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The gains of full trainings, (rows, repeats), NaN behind the last one; and how many repeats each row has."""
+        import numpy as np
+
+        repeats = [row.trainings[self.epochs] for row in self.feasible.values()]
+        counts = np.array([len(one) for one in repeats])
+        found = np.full((len(repeats), counts.max()), np.nan)
+        found[np.arange(found.shape[1]) < counts[:, None]] = [
+            self.objective.gain(t.value) for one in repeats for t in one
+        ]
+        return found, counts
+
+    @cached_property
     def searched(self) -> list[float]:
-        """The same by the value that every run sees, where nothing was `repeated`."""
+        """`reports` by the value that every run sees, where nothing was `repeated`."""
         gain = self.objective.gain
         return sorted(-gain(row.trainings[self.epochs][0].value) for row in self.feasible.values())
 
@@ -148,7 +165,15 @@ class World:
 
     @cached_property
     def _searched(self) -> list[float]:
-        return sorted(-self.gain(key) for key in self.table.feasible) if self.table.repeated else self.table.searched
+        """The gains of all rows as this run sees them, negated and ascending."""
+        if not self.table.repeated:
+            return self.table.searched
+        import numpy as np
+
+        gains, counts = self.table.gains
+        draws = np.array([self._draws[key] for key in self.table.feasible])
+        seen = gains[np.arange(len(draws)), (draws * counts).astype(np.int64)]
+        return [float(one) for one in np.sort(-seen)]
 
     @cached_property
     def _draws(self) -> dict[Key, float]:

@@ -96,38 +96,32 @@ def bench(  # noqa: PLR0913 - the parameters of a command are its options
 
     Every strategy runs through the real loop; docs/bench.md says how to read what comes out.
     """
-    from nas.bench.columns import Columns
     from nas.bench.compete import compete
-    from nas.bench.file_table import FileTable
     from nas.bench.outcome import outcome
     from nas.bench.run import Contest
     from nas.cli import contest as said
     from nas.cli.output import write_json
-    from workers.errors import UserError
 
-    if table is None:
-        raise UserError("no table is named: say --table FILE, or --table NAME with one of `nas bench --tables`")
-    searchers = said.contestants(strategy or [], option, bare)
-    if not search or not decisions:
-        raise UserError(
-            "a table in a file needs --decisions COL,COL... and --search COL, which say what its columns are"
-        )
-    columns = Columns(
-        decisions=said.names(decisions),
-        search=search,
-        report=report or search,
-        minimize=minimize,
-        cost=cost,
-        ordered=said.names(ordered),
-        where=said.rows(where),
-        fidelities=said.by_epochs(fidelity, "--fidelity"),
-        costs=said.by_epochs(cost_at, "--cost-at"),
-        fidelity_column=fidelity_column,
-        repeat_column=repeat_column,
-        epochs=epochs,
-        continued=continued,
-    )
-    source = FileTable(Path(table), columns)
+    if tables:
+        said.list_tables(json)
+        return
+    columns = {
+        "decisions": said.names(decisions),
+        "search": search,
+        "report": report or search,
+        "minimize": minimize,
+        "cost": cost,
+        "ordered": said.names(ordered),
+        "where": said.rows(where),
+        "fidelities": said.by_epochs(fidelity, "--fidelity"),
+        "costs": said.by_epochs(cost_at, "--cost-at"),
+        "fidelity_column": fidelity_column,
+        "repeat_column": repeat_column,
+        "epochs": epochs,
+        "continued": continued,
+    }
+    source = said.source(table, columns)
+    searchers = said.contestants(strategy, option, bare)
     known = source()
     contest = Contest(trials, workers)
     traces = compete(source, searchers, contest, range(seed, seed + runs), processes)

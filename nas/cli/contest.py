@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from nas.bench.columns import Columns
+from nas.bench.compete import Source
+from nas.bench.file_table import FileTable
+from nas.bench.installed import ABOUT, installed
+from nas.bench.installed import names as names_installed
 from nas.bench.run import Contestant
+from nas.bench.sheet import KINDS
+from nas.cli.output import table as print_table
+from nas.cli.output import write_json
 from nas.cli.settings import nested
 from nas.jobfile.mistakes import nearest
 from nas.jobfile.plugins import check_plugins
 from workers.errors import UserError
 from workers.plugins import Spec
+from workers.trial import Json
 
 
 def names(given: Sequence[str] | None) -> tuple[str, ...]:
@@ -41,7 +51,32 @@ def by_epochs(given: Sequence[str] | None, option: str) -> dict[int, str]:
     return found
 
 
-def contestants(given: Sequence[str], options: Sequence[str] | None, bare: bool) -> dict[str, Contestant]:
+def source(table: str | None, columns: Mapping[str, Json]) -> Source:
+    """Where the table comes from: a file with what its columns are, or an installed one, which knows them."""
+    if table is None:
+        raise UserError("no table is named: say --table FILE, or --table NAME with one of `nas bench --tables`")
+    if table.endswith(KINDS) or Path(table).exists():
+        if not columns["search"] or not columns["decisions"]:
+            raise UserError(f"{table} needs --decisions COL,COL... and --search COL, which say what its columns are")
+        return FileTable(Path(table), Columns(**columns))
+    if given := [name for name, value in columns.items() if value]:
+        raise UserError(
+            f"{table} is no file, and the columns of an installed table are known: check the path, or leave out "
+            f"what is said of columns ({', '.join(given)})"
+        )
+    return installed(table)
+
+
+def list_tables(json: bool) -> None:
+    """Print the installed tables."""
+    found = [{"table": name, "about": ABOUT[name.partition("/")[0]]} for name in names_installed()]
+    if json:
+        write_json(found)
+    else:
+        print_table(["table", "about"], [[one["table"], one["about"]] for one in found])
+
+
+def contestants(given: Sequence[str] | None, options: Sequence[str] | None, bare: bool) -> dict[str, Contestant]:
     """The strategies by name, with what `STRATEGY.KEY=VALUE` says of each; a wrong option is a `UserError`."""
     named = names(given)
     if not named:
