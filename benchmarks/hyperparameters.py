@@ -1,0 +1,137 @@
+"""Twelve tables of hyperparameters: the mean rank of each searcher by what it had found after so many trials.
+
+    python benchmarks/hyperparameters.py [--runs 30] [--json]
+
+HPOLib's four and HPOBench's eight, as a user installs them; 100 trials, 30 runs, one worker. In a run everybody meets
+the same trainings (one of the published repeats, drawn for each row); within a run the best value after so many trials
+is ranked, equal ones sharing the mean of their ranks, and ranks are averaged over runs and tables. Regret is in units
+of the distance from a table's median row to its best one. What takes seconds per trial joins on four tables, ten runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import TypeAlias
+
+from figure import Entry, Figure, chosen, figure, parser, searcher, setting, table
+from paired import compare
+from tables import HYPERPARAMETERS
+
+from nas.bench.table import Table
+from nas.bench.trace import Trace
+from workers.trial import Json
+
+OURS = "surrogate"
+ENTRIES = (
+    Entry(OURS, searcher("surrogate"), 30),
+    Entry("evolution", searcher("evolution"), 30),
+    Entry("Optuna TPE", searcher("optuna_tpe"), 30),
+    Entry("Syne Tune BORE", searcher("syne_tune_bore"), 30),
+    Entry("random", searcher("random"), 30),
+)
+SLOW = (Entry("Optuna GP", searcher("optuna_gp"), 10),)
+FOUR = ("hpolib/naval_propulsion", "hpolib/slice_localization", "hpobench/australian", "hpobench/vehicle")
+AFTER = (25, 50, 100)
+
+Found: TypeAlias = Mapping[str, Mapping[str, Sequence[Trace]]]  # by table, by searcher: a trace per run
+
+
+def regrets(known: Table, traces: Sequence[Trace], trials: int) -> list[float]:
+    """What each run still lacked to the best row that it could see, the table's median row being 1."""
+    unit = known.reports[len(known.reports) // 2] - known.reports[0]
+    missing = [run.search_regret[trials - 1] for run in traces]
+    return [math.inf if one is None else one / unit for one in missing]
+
+
+def ranked(lacking: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[str, list[float]]]:
+    """Ranks from 1, by searcher and table, a number per run; every searcher must have as many runs."""
+    from scipy.stats import rankdata
+
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, by_searcher in lacking.items():
+        searchers = list(by_searcher)
+        for run in zip(*by_searcher.values(), strict=True):
+            for one, rank in zip(searchers, rankdata(run).tolist(), strict=True):
+                found.setdefault(one, {}).setdefault(name, []).append(rank)
+    return found
+
+
+def measured(shape: Figure, names: Sequence[str], entries: Sequence[Entry]) -> dict[str, Json]:
+    """The ranks of these searchers on these tables, and paired tests of ours."""
+    runs = min(one.runs for one in entries)
+    lacking: dict[int, dict[str, dict[str, list[float]]]] = {trials: {} for trials in AFTER}
+    for name in names:
+        traces, known = shape.traces(name, entries), shape.table(name)
+        for trials in AFTER:
+            lacking[trials][name] = {one: regrets(known, found[:runs], trials) for one, found in traces.items()}
+    ranks = {trials: ranked(found) for trials, found in lacking.items()}
+    whole = {one.name: [-value for name in names for value in lacking[AFTER[-1]][name][one.name]] for one in entries}
+    tests = compare(whole, OURS) if OURS in whole else []
+    return {
+        "runs": runs,
+        "mean_rank": {
+            one.name: {trials: _mean([r for rs in ranks[trials][one.name].values() for r in rs]) for trials in AFTER}
+            for one in entries
+        },
+        "mean_rank_by_table": {
+            name: {one.name: fmean(ranks[AFTER[-1]][one.name][name]) for one in entries} for name in names
+        },
+        "regret_by_table": {
+            name: {one: _mean(values) for one, values in lacking[AFTER[-1]][name].items()} for name in names
+        },
+        "tests": [one.json() for one in tests],
+        "sentences": [one.sentence(f"after {AFTER[-1]} trials") for one in tests],
+    }
+
+
+def _mean(values: Sequence[float]) -> list[float]:
+    return [fmean(values), stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan]
+
+
+def written(found: Mapping[str, Json]) -> str:
+    """The same for people, in Markdown."""
+    ranks, by_table = found["mean_rank"], found["mean_rank_by_table"]
+    head = ["mean rank", *(f"after {trials}" for trials in AFTER)]
+    rows = [[one, *(f"{r:.2f} ± {e:.2f}" for r, e in numbers.values())] for one, numbers in ranks.items()]
+    each = [[name, *(f"{rank:.2f}" for rank in one.values())] for name, one in by_table.items()]
+    first = sum(min(one, key=one.__getitem__) == OURS for one in by_table.values())
+    said = [table(head, rows), table([f"mean rank after {AFTER[-1]}", *ranks], each)]
+    if OURS in ranks:
+        said.append(f"{OURS} has the smallest mean rank on {first} of {len(by_table)} tables.")
+    said.append("\n".join(f"- {one}" for one in found["sentences"]))
+    return "\n\n".join(said)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--fast", action="store_true", help="leave out what takes seconds per trial")
+    given = options.parse_args()
+    print(json.dumps(result(given)) if given.json else said(result(given)))
+
+
+def result(given: argparse.Namespace) -> dict[str, Json]:
+    """Everything."""
+    shape, quick = figure(given), chosen(ENTRIES, given)
+    found: dict[str, Json] = {"setting": setting()}
+    if quick:
+        found["all"] = measured(shape, HYPERPARAMETERS, quick)
+    if slow := [] if given.fast else chosen(SLOW, given):
+        found["four"] = measured(shape, FOUR, [*quick, *slow])
+    return found
+
+
+def said(found: Mapping[str, Json]) -> str:
+    """The figure in Markdown."""
+    parts = [found["setting"]]
+    for key, title in (("all", "Twelve tables"), ("four", "Four tables")):
+        if key in found:
+            parts += [f"**{title}, {found[key]['runs']} runs each**", written(found[key])]
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    main()
