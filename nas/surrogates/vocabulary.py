@@ -21,12 +21,15 @@ class Vocabulary:
     block 5, as published (Liu et al., ECCV 2018, section 4.3: one embedding for both inputs, one for both operations).
     A decision that switches others on with `>=` (the number of blocks) is left out: the length says it already, and a
     grown candidate then begins with its parent's sequence.
+
+    With `by_family` false every decision has a slot and embeddings of its own, and none is left out: what numbers in
+    names mean is not known of any table of decisions.
     """
 
-    def __init__(self, decisions: Decisions) -> None:
+    def __init__(self, decisions: Decisions, by_family: bool = True) -> None:
         whens = [decision.when for decision in decisions.values() if decision.when]
         self.sizes = {clause.name for when in whens for clause in when.clauses if clause.relation == ">="}
-        self.names = tuple(name for name in decisions if name not in self.sizes)
+        self.names = tuple(name for name in decisions if not by_family or name not in self.sizes)
         self.slots: list[int] = [0]
         self.embeddings: list[int] = [0]
         self._decisions = decisions
@@ -37,7 +40,9 @@ class Vocabulary:
         known: dict[tuple[str, Value], int] = {}
         for name in self.names:
             decision = decisions[name]
-            slot, family = re.sub(r"\d+", "", name, count=1), re.sub(r"\d+", "", name)
+            slot, family = name, name
+            if by_family:
+                slot, family = re.sub(r"\d+", "", name, count=1), re.sub(r"\d+", "", name)
             values = decision.options if isinstance(decision, Choice) else tuple(range(len(decision.points)))
             for value in values:
                 if (slot, value) not in known:

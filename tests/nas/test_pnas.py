@@ -269,11 +269,54 @@ def test_trials_of_others_are_not_its_own() -> None:
     assert trials[0].id == 1
 
 
-def test_a_space_that_cannot_grow_is_refused_with_the_remedy() -> None:
-    for space in (None, Fixed(2)):
-        how = Setting(RATES, (ACCURACY,), space=space)
-        with pytest.raises(UserError, match=r"strategy pnas widens .* (no space|Fixed cannot grow): take .* random"):
-            Pnas(how)
+def told_of_others(strategy: Strategy, scores: dict[str, float], first: int = -1) -> None:
+    """Trials of an earlier search, their numbers below 0."""
+    for number, (word, score) in enumerate(scores.items()):
+        values = {"length": len(word)} | {f"step{step}": letter for step, letter in enumerate(word, 1)}
+        trial = Trial(first - number, Candidate(values), note={"arm": "earlier"})
+        strategy.hear(trial)
+        strategy.tell(completed(trial, score))
+
+
+def test_learns_from_the_trials_of_others() -> None:
+    """What is told alike of the first level says nothing; what others found says that d is good behind anything."""
+    found = []
+    for others in ({}, {one + two: float(two == "d") for one in "abcd" for two in "abcd"}):
+        strategy = Pnas(setting(Chain(2, "abcd")), beam=2)
+        told_of_others(strategy, others)
+        found.append(trials_of(simulate(strategy, lambda trial: completed(trial, 0.5))))
+    alone, taught = ([letters(trial.candidate) for trial in by_level(trials)[2]] for trials in found)
+    assert alone != taught
+    assert all("d" in word for word in taught)
+
+
+@pytest.mark.parametrize("at", [0, 3, 4, 6, 7])
+def test_what_is_told_of_others_counts_from_the_next_level_on(at: int) -> None:
+    """Wherever it comes in, also between a proposal and the ask, a restored search goes on as the unbroken one."""
+
+    def search() -> tuple[Strategy, list[Event]]:
+        strategy = Pnas(setting(Chain(3)), beam=3)
+        events: list[Event] = []
+        for number in range(9):
+            if number == at:
+                strategy.propose(Draw(0, strategy.next_id))
+                told_of_others(strategy, {"ba": 1.0, "ab": 0.0, "dd": 0.3})
+            trial = strategy.ask()
+            assert trial is not None
+            strategy.tell(answer(trial))
+            events += [trial, answer(trial)]
+        return strategy, events
+
+    unbroken, events = search()
+    restored = Pnas(setting(Chain(3)), beam=3)
+    for place, event in enumerate(events):
+        if place == 2 * at:
+            told_of_others(restored, {"ba": 1.0, "ab": 0.0, "dd": 0.3})
+        if isinstance(event, Trial):
+            restored.hear(event)
+        elif event is not None:
+            restored.tell(event)
+    assert restored.ask() == unbroken.ask()
 
 
 def test_a_space_too_large_to_enumerate_is_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
