@@ -3,102 +3,91 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from random import Random
-from typing import Any, TypeAlias
 
 import pytest
+from searches import (
+    ACCURACY,
+    CASES,
+    LOSS,
+    SETTINGS,
+    Event,
+    answer,
+    asks,
+    ended,
+    hear,
+    make,
+    simulate,
+)
 
 from nas.strategy import Draw, Setting, Strategy
-from search_spaces.decision import Choice, Range, When
-from search_spaces.decisions import Decisions
-from search_spaces.pnas import PnasSpace
+from nas.wrappers.deduplicate import Deduplicate
+from nas.wrappers.enqueue import Enqueue
 from workers.errors import UserError
-from workers.objectives import Direction, Objective, Outcome
-from workers.plugins import available, load
+from workers.objectives import Outcome
+from workers.plugins import load
 from workers.trial import Result, Trial
 
-Event: TypeAlias = Trial | Result | None
-
-SPACE = PnasSpace(blocks=3, operations=("identity", "max_pool_3x3"))
-RECIPE = Decisions(
-    {
-        "optimizer": Choice(("sgd", "adam")),
-        "rate": Range(1e-4, 0.5, log=True),
-        "momentum": Range(0.0, 0.99, when=When.equals("optimizer", "sgd")),
-    }
-)
-ACCURACY = Objective("accuracy", Direction.MAXIMIZE)
-LOSS = Objective("loss", Direction.MINIMIZE)
-OPTIONS: dict[str, dict[str, Any]] = {"pnas": {"beam": 4, "members": 2, "surrogate": "mlp"}}
-TRIALS = 24
-
-STRATEGIES = sorted(available("nas.strategies", Strategy))
-pytestmark = pytest.mark.parametrize("name", STRATEGIES)
+pytestmark = pytest.mark.parametrize("case", CASES)
+PLACES = [(setting, slots) for setting in SETTINGS for slots in ((1, 8, 100) if setting == "cells" else (8,))]
 
 
-def make(name: str, objective: Objective = ACCURACY, seed: int = 1) -> Strategy:
-    decisions = SPACE.decisions | RECIPE
-    setting = Setting(decisions, (objective,), space=SPACE, epochs=3, seed=seed)
-    strategy: Strategy = load("nas.strategies", name, Strategy)(setting, **OPTIONS.get(name, {}))
-    return strategy
+@pytest.fixture(autouse=True)
+def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.surrogates.ensemble._STEPS", 2)
 
 
-def answer(trial: Trial) -> Result:
-    """Deterministic, and now and then no success."""
-    generator = Random(trial.id)
-    outcome = generator.choices([Outcome.COMPLETED, Outcome.FAILED, Outcome.INFEASIBLE], [8, 1, 1])[0]
-    value = generator.random()
-    metrics = {"accuracy": value, "loss": 1 - value} if outcome is Outcome.COMPLETED else {}
-    return Result(trial.id, 1, outcome, metrics)
+@cache
+def once(case: str, setting: str, slots: int, seed: int = 1) -> tuple[Event, ...]:
+    """The events of a search, which a test may read and not change."""
+    return tuple(simulate(make(case, setting, seed=seed), slots))
 
 
-def simulate(strategy: Strategy, slots: int, respond: Callable[[Trial], Result] = answer) -> list[Event]:
-    """A search on `slots` machines: what was asked (None too) and told."""
-    events: list[Event] = []
-    running: list[Trial] = []
-    generator, asked = Random(slots), 0
-    while True:
-        while len(running) < slots and asked < TRIALS:
-            events.append(trial := strategy.ask())
-            if trial is None:
-                assert running or strategy.exhausted, "nothing to do, nothing awaited, and not exhausted"
-                break
-            running.append(trial)
-            asked += 1
-        if not running:
-            return events
-        events.append(result := respond(running.pop(generator.randrange(len(running)))))
-        strategy.tell(result)
-
-
-def asks(events: list[Event]) -> list[Trial]:
-    return [event for event in events if isinstance(event, Trial)]
-
-
-@pytest.mark.parametrize("slots", [1, 8, 100])
-def test_trials_are_valid_numbered_and_plain_json(name: str, slots: int) -> None:
-    strategy = make(name)
-    trials = asks(simulate(strategy, slots))
+@pytest.mark.parametrize(("setting", "slots"), PLACES)
+def test_trials_are_valid_numbered_and_plain_json(case: str, setting: str, slots: int) -> None:
+    trials = asks(list(once(case, setting, slots)))
+    how = SETTINGS[setting]
     assert trials
     assert [trial.id for trial in trials] == list(range(len(trials)))
     for trial in trials:
-        assert strategy.setting.decisions.candidate(trial.candidate) == trial.candidate
-        assert list(trial.candidate) == strategy.setting.decisions.active(trial.candidate)
+        assert how.decisions.candidate(trial.candidate) == trial.candidate
+        assert list(trial.candidate) == how.decisions.active(trial.candidate)
         assert Trial.from_json(json.loads(json.dumps(trial.json()))) == trial
         assert trial.split == "validation"
-        assert trial.horizon >= trial.epochs
+        assert trial.horizon == how.epochs
+        assert trial.seed == 1
 
 
-@pytest.mark.parametrize("slots", [1, 8])
-def test_a_seed_is_a_seed(name: str, slots: int) -> None:
-    assert simulate(make(name), slots) == simulate(make(name), slots)
-    assert asks(simulate(make(name, seed=2), slots)) != asks(simulate(make(name), slots))
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_trial_is_as_long_as_the_setting_allows(case: str, setting: str) -> None:
+    how = SETTINGS[setting]
+    lengths = {*(how.fidelities or range(1, how.epochs)), how.epochs}
+    told: dict[int, Trial] = {}
+    for event in once(case, setting, 8):
+        if isinstance(event, Result) and event.outcome is Outcome.COMPLETED:
+            told[event.trial_id] = asks(list(once(case, setting, 8)))[event.trial_id]
+        elif isinstance(event, Trial):
+            assert event.epochs in lengths or (event.epochs == 0 and how.space is not None)
+            if event.parent is not None:
+                parent = told[event.parent]  # it has completed
+                assert (parent.candidate, parent.seed) == (event.candidate, event.seed)
+                assert parent.epochs < event.epochs
 
 
-def test_propose_is_pure(name: str) -> None:
-    strategy = make(name)
-    for event in simulate(make(name), slots=4):
+@pytest.mark.parametrize(("setting", "slots"), PLACES)
+def test_a_seed_is_a_seed(case: str, setting: str, slots: int) -> None:
+    assert tuple(simulate(make(case, setting), slots)) == once(case, setting, slots)
+    if setting != "three":
+        assert asks(list(once(case, setting, slots, seed=2))) != asks(list(once(case, setting, slots)))
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_propose_is_pure(case: str, setting: str) -> None:
+    strategy = make(case, setting)
+    for event in once(case, setting, 4):
         draw = Draw(1, strategy.next_id)
         assert strategy.propose(draw) == strategy.propose(draw)
         strategy.propose(draw.again())
@@ -109,16 +98,12 @@ def test_propose_is_pure(name: str) -> None:
             strategy.tell(event)
 
 
-@pytest.mark.parametrize("slots", [1, 5])
-def test_is_restored_by_hearing_its_history(name: str, slots: int) -> None:
-    events = simulate(make(name), slots)
+@pytest.mark.parametrize(("setting", "slots"), [("cells", 1), ("cells", 5), ("numbers", 3), ("rungs", 3), ("three", 2)])
+def test_is_restored_by_hearing_its_history(case: str, setting: str, slots: int) -> None:
+    events = list(once(case, setting, slots))
     for cut in range(0, len(events), 3):
-        strategy = make(name)
-        for event in events[:cut]:
-            if isinstance(event, Trial):
-                strategy.hear(event)
-            elif event is not None:
-                strategy.tell(event)
+        strategy = make(case, setting)
+        hear(strategy, as_a_journal_has_them(events[:cut]))
         for event in events[cut : cut + 8]:
             if isinstance(event, Result):
                 strategy.tell(event)
@@ -126,7 +111,17 @@ def test_is_restored_by_hearing_its_history(name: str, slots: int) -> None:
                 assert strategy.ask() == event
 
 
-def test_what_is_not_charged_is_no_news(name: str) -> None:
+def as_a_journal_has_them(events: list[Event]) -> list[Event]:
+    """Written as JSON and read again; that there was nothing to ask is not written."""
+    read: list[Event] = []
+    for event in events:
+        if event is not None:
+            record = json.loads(json.dumps(event.json()))
+            read.append(Trial.from_json(record) if isinstance(event, Trial) else Result.from_json(record))
+    return read
+
+
+def test_what_is_not_charged_is_no_news(case: str) -> None:
     def lost_first(strategy: Strategy) -> Callable[[Trial], Result]:
         def respond(trial: Trial) -> Result:
             strategy.tell(Result(trial.id, 1, Outcome.LOST))
@@ -135,33 +130,91 @@ def test_what_is_not_charged_is_no_news(name: str) -> None:
 
         return respond
 
-    strategy = make(name)
-    assert asks(simulate(strategy, 3, lost_first(strategy))) == asks(simulate(make(name), 3))
+    strategy = make(case)
+    assert asks(simulate(strategy, 3, lost_first(strategy))) == asks(list(once(case, "cells", 3)))
 
 
+@pytest.mark.parametrize("setting", ["cells", "numbers", "rungs"])
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.INFEASIBLE])
-def test_lives_with_nothing_but_failures(name: str, outcome: Outcome) -> None:
-    events = simulate(make(name), 3, lambda trial: Result(trial.id, 1, outcome))
+def test_lives_with_nothing_but_failures(case: str, setting: str, outcome: Outcome) -> None:
+    events = simulate(make(case, setting), 3, lambda trial: ended(trial, outcome))
     assert len(asks(events)) > 10
 
 
-def test_minimises_as_it_maximises(name: str) -> None:
-    up, down = (asks(simulate(make(name, objective), 2)) for objective in (ACCURACY, LOSS))
-    assert len(up) == len(down)
-    assert [trial.candidate for trial in up][:3] == [trial.candidate for trial in down][:3]
+@pytest.mark.parametrize("setting", ["cells", "numbers", "rungs"])
+def test_minimises_as_it_maximises(case: str, setting: str) -> None:
+    up, down = (asks(simulate(make(case, setting, objectives=(goal,)), 2)) for goal in (ACCURACY, LOSS))
+    assert [(trial.candidate, trial.epochs) for trial in up] == [(trial.candidate, trial.epochs) for trial in down]
 
 
-def test_several_objectives_are_taken_or_refused(name: str) -> None:
-    strategy: type[Strategy] = load("nas.strategies", name, Strategy)
-    setting = Setting(SPACE.decisions, (ACCURACY, LOSS), space=SPACE)
+SCALES: dict[str, Callable[[float], float]] = {
+    "alike": lambda value: 0.5,
+    "tiny": lambda value: 1e-12 * value,
+    "huge": lambda value: 1e12 * (value - 0.3),
+    "wild": lambda value: [value, float("inf"), float("-inf"), float("nan"), 1e300, -1e300][int(value * 60) % 6],
+}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_takes_numbers_of_any_size(case: str, scale: str) -> None:
+    def respond(trial: Trial) -> Result:
+        return ended(trial, accuracy=SCALES[scale](Random(trial.id).random()))
+
+    assert len(asks(simulate(make(case, "numbers"), 2, respond))) > 10
+
+
+def test_several_objectives_are_taken_or_refused(case: str) -> None:
+    strategy: type[Strategy] = load("nas.strategies", CASES[case][0], Strategy)
     if strategy.objectives_at_most == 1:
-        with pytest.raises(UserError, match="2 objectives"):
-            strategy(setting)
+        with pytest.raises(UserError, match=r"2 objectives .*: leave out the others"):
+            make(case, objectives=(ACCURACY, LOSS))
     else:
-        assert strategy(setting).ask() is not None
+        for setting in ("cells", "numbers", "rungs"):
+            both = make(case, setting, objectives=(ACCURACY, LOSS))
+            assert len(asks(simulate(both, 3))) > 10
 
 
-def test_results_of_trials_it_never_asked_for_do_no_harm(name: str) -> None:
-    strategy = make(name)
+def test_results_of_trials_it_never_asked_for_do_no_harm(case: str) -> None:
+    strategy = make(case)
     strategy.tell(Result(999, 1, Outcome.COMPLETED, {"accuracy": 1.0, "loss": 0.0}))
-    assert strategy.ask() == make(name).ask()
+    assert strategy.ask() == make(case).ask()
+
+
+@pytest.mark.parametrize("setting", ["cells", "numbers"])
+def test_lives_with_the_trials_of_others(case: str, setting: str) -> None:
+    """Those of a user, and those of earlier searches, whose numbers are below 0; numbers of its own go on behind."""
+    generator = Random(0)
+    strategy = Enqueue(make(case, setting))  # which lets those hear who want to
+    for number in (-3, -2, -1, 0):
+        arm, epochs = "earlier" if number < 0 else "enqueued", strategy.setting.epochs
+        trial = Trial(number, SETTINGS[setting].decisions.sample(generator), epochs, epochs, note={"arm": arm})
+        strategy.hear(trial)
+        strategy.tell(ended(trial, accuracy=generator.random()))
+    trials = asks(simulate(strategy, 3))
+    assert [trial.id for trial in trials] == list(range(1, len(trials) + 1))
+    assert len(trials) > 10
+
+
+@pytest.mark.parametrize("slots", [1, 3, 100])
+def test_three_candidates_are_tried_once_each(case: str, slots: int) -> None:
+    strategy = Deduplicate(make(case, "three"))
+    trials = asks(simulate(strategy, slots))
+    assert Counter(trial.candidate["letter"] for trial in trials if trial.full) == {"a": 1, "b": 1, "c": 1}
+    assert strategy.ask() is None
+    assert strategy.exhausted
+
+
+def test_a_refused_proposal_is_followed_by_others(case: str) -> None:
+    strategy = make(case, "numbers")
+    simulate(strategy, 1, trials=12)
+    draw, found = Draw(1, strategy.next_id), set()
+    for _ in range(60):
+        trial = strategy.propose(draw)
+        found.add(trial and (trial.candidate, trial.epochs))
+        draw = draw.again()
+    assert len(found) > 5
+
+
+def test_refuses_a_name_that_is_no_option(case: str) -> None:
+    with pytest.raises(TypeError):
+        load("nas.strategies", CASES[case][0], Strategy)(Setting(SETTINGS["three"].decisions, (ACCURACY,)), nonsense=1)
