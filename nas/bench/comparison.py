@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, final
 from nas.bench.trace import Trace
 
 Measure: TypeAlias = Literal["search", "report"]
+MEASURES: tuple[Measure, ...] = ("search", "report")
 ALPHA = 0.05
 EXACT = 50  # differences up to which the distribution of the statistic is exact, where no two are equal
 ENUMERATED = 13  # differences up to which all their signs are tried, where some are equal

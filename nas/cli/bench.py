@@ -96,11 +96,16 @@ def bench(  # noqa: PLR0913 - the parameters of a command are its options
 
     Every strategy runs through the real loop; docs/bench.md says how to read what comes out.
     """
+    from dataclasses import asdict
+
+    from nas.bench.comparison import MEASURES
+    from nas.bench.comparison import compare as duel
     from nas.bench.compete import compete
     from nas.bench.outcome import outcome
     from nas.bench.run import Contest
     from nas.cli import contest as said
     from nas.cli.output import write_json
+    from nas.cli.scores import draw, duels, progress, scores
 
     if tables:
         said.list_tables(json)
@@ -123,8 +128,15 @@ def bench(  # noqa: PLR0913 - the parameters of a command are its options
     source = said.source(table, columns)
     searchers = said.contestants(strategy, option, bare)
     known = source()
-    contest = Contest(trials, workers)
-    traces = compete(source, searchers, contest, range(seed, seed + runs), processes)
-    found = outcome(known, contest, traces, target)
+    with progress(searchers, runs) as heard:
+        traces = compete(source, searchers, Contest(trials, workers), range(seed, seed + runs), processes, heard)
+    found = outcome(known, Contest(trials, workers), traces, target)
+    pairs = [pair for measure in MEASURES for pair in duel(traces, measure)] if compare else []
+    if plot is not None:
+        draw(plot, known, traces)
     if json:
-        write_json(found)
+        write_json({**found, "comparisons": [asdict(pair) for pair in pairs]} if compare else found)
+        return
+    scores(found)
+    if compare:
+        duels(pairs)
