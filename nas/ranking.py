@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import ge
 from typing import TypeVar
 
 from workers.objectives import Objective
@@ -44,14 +45,17 @@ def fronts(points: Sequence[tuple[float, ...]]) -> list[list[int]]:
     Efficient non-dominated sort with binary search (Zhang et al. 2015, doi:10.1109/TEVC.2014.2308305).
     """
     found: list[list[int]] = []
+    tails: list[list[tuple[float, ...]]] = []  # of the members, all but the first number, by which they are sorted
     last: tuple[float, ...] | None = None
     home = 0
     for i in sorted(range(len(points)), key=lambda i: tuple(-value for value in points[i])):
         if points[i] != last:  # equal points share a front
-            last = points[i]
-            home = bisect_left(found, True, key=lambda members: not _beaten(points, i, members))
-        if home == len(found):
-            found.append([])
+            last, tail = points[i], points[i][1:]
+            home = bisect_left(tails, True, key=lambda members: not _beaten(tail, members))
+            if home == len(found):
+                found.append([])
+                tails.append([])
+            tails[home].append(tail)
         found[home].append(i)
     return found
 
@@ -91,7 +95,6 @@ def ranked(items: Iterable[T], metrics: Callable[[T], Mapping[str, float]], obje
     return [scored[place][0] for place in front([found for _, found in scored])]
 
 
-def _beaten(points: Sequence[tuple[float, ...]], place: int, members: Sequence[int]) -> bool:
-    """Whether a member dominates a point; with two objectives the last one decides, as the members were sorted."""
-    looked_at = members[-1:] if len(points[place]) == 2 else members
-    return any(dominates(points[j], points[place]) for j in looked_at)
+def _beaten(tail: tuple[float, ...], members: Sequence[tuple[float, ...]]) -> bool:
+    """Whether a member is nowhere below; with one number left the last one decides, as it is the largest."""
+    return any(all(map(ge, one, tail)) for one in (members[-1:] if len(tail) == 1 else reversed(members)))
