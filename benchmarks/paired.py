@@ -1,4 +1,4 @@
-"""compare: paired tests of one searcher against each other one, with Holm's correction."""
+"""Paired: what two searchers' runs say of each other, pair by pair, in words too."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import final
 
+from nas.bench.comparison import ALPHA, holm, wilcoxon
 from workers.trial import Json
-
-LEVEL = 0.05
 
 
 @final
 @dataclass(frozen=True)
 class Paired:
-    """What the pairs of runs say: `difference` is the mean of `first` less `second`, larger being better for `first`.
+    """`difference` is the mean of `first` less `second` with its standard error; more is better.
 
-    `p` is that of Wilcoxon's signed-rank test, two-sided, after Holm's correction for all tests made together.
+    `lead` is the rank-biserial correlation and `p` that of Wilcoxon's signed-rank test, two-sided.
     """
 
     first: str
@@ -26,17 +25,18 @@ class Paired:
     pairs: int
     difference: float
     error: float
+    lead: float
     p: float
 
     @property
     def verdict(self) -> str:
         """In words."""
-        if self.p >= LEVEL:
+        if self.p >= ALPHA or self.lead == 0:
             return "not distinguishable from"
-        return "better than" if self.difference > 0 else "worse than"
+        return "better than" if self.lead > 0 else "worse than"
 
     def sentence(self, when: str) -> str:
-        """One line for people."""
+        """One line for people, `p` being corrected."""
         return (
             f"{self.first} is {self.verdict} {self.second} {when}: {self.difference:+.4g} ± {self.error:.2g} "
             f"over {self.pairs} pairs of runs, p = {self.p:.2g} (Wilcoxon, Holm)"
@@ -47,24 +47,19 @@ class Paired:
 
 
 def compare(values: Mapping[str, Sequence[float]], first: str) -> list[Paired]:
-    """`first` against every other one, run by run, as far as both have runs; larger values are better."""
-    from scipy.stats import wilcoxon
-
-    found = []
-    for name, other in values.items():
-        differences = [a - b for a, b in zip(values[first], other, strict=False)]
-        if name == first or len(differences) < 2:
-            continue
-        p = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
-        error = stdev(differences) / math.sqrt(len(differences))
-        found.append(Paired(first, name, len(differences), fmean(differences), error, p))
-    return holm(found)
+    """`first` against every other one, as far as both have runs, corrected together; larger values are better."""
+    return corrected([tested(first, name, values[first], other) for name, other in values.items() if name != first])
 
 
-def holm(tests: Sequence[Paired]) -> list[Paired]:
-    """The same tests with corrected values of p, in the same order (Holm, 1979)."""
-    corrected, largest = [one.p for one in tests], 0.0
-    for place, index in enumerate(sorted(range(len(tests)), key=lambda i: tests[i].p)):
-        largest = max(largest, min(1.0, tests[index].p * (len(tests) - place)))
-        corrected[index] = largest
-    return [replace(one, p=p) for one, p in zip(tests, corrected, strict=True)]
+def tested(first: str, second: str, ours: Sequence[float], theirs: Sequence[float]) -> Paired:
+    """One test, not yet corrected."""
+    differences = [a - b for a, b in zip(ours, theirs, strict=False)]
+    count = len(differences)
+    lead, p = wilcoxon(differences)
+    error = stdev(differences) / math.sqrt(count) if count > 1 else math.nan
+    return Paired(first, second, count, fmean(differences), error, lead, p)
+
+
+def corrected(tests: Sequence[Paired]) -> list[Paired]:
+    """The same tests for being so many (Holm, 1979)."""
+    return [replace(one, p=p) for one, p in zip(tests, holm([one.p for one in tests]), strict=True)]
