@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from random import Random
 
 import pytest
@@ -213,6 +215,20 @@ def test_a_refused_proposal_is_followed_by_others(case: str) -> None:
         found.add(trial and (trial.candidate, trial.epochs))
         draw = draw.again()
     assert len(found) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("setting", ["cells", "numbers"])
+def test_hears_a_hundred_thousand_trials_in_half_a_minute(case: str, setting: str) -> None:
+    """A promise to who resumes a long search: `benchmarks/replay.py` prints the figures, and those of the next ask."""
+    replay = import_module("benchmarks.replay")
+    events = list(replay.history(make(case, setting), 100_000, 40))
+    strategy = replay.with_rules(make(case, setting))
+    started = time.process_time()
+    hear(strategy, events)
+    assert time.process_time() - started < 30
+    assert strategy.next_id == 100_000
 
 
 def test_refuses_a_name_that_is_no_option(case: str) -> None:
