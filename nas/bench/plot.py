@@ -28,11 +28,16 @@ _DARK = """
 
 def plot(title: str, found: Mapping[str, Curves], measures: Mapping[str, str]) -> str:
     """A panel for each of `measures` (a field of `Trace`: what its axis is called), by trial."""
-    panels = []
-    for place, (name, called) in enumerate(measures.items()):
-        panels.append(f'<svg x="{place * WIDTH:.0f}" y="{TITLE:.0f}" width="{WIDTH:.0f}" height="{HEIGHT:.0f}">')
-        panels += [_panel(found, name, called), "</svg>"]
-    width, height = WIDTH * len(measures), HEIGHT + TITLE
+    return page(title, [_panel(found, name, called) for name, called in measures.items()])
+
+
+def page(title: str, panels: Sequence[str]) -> str:
+    """Charts side by side as one file; the styles `s0` to `s7` have the colours."""
+    width, height = WIDTH * len(panels), HEIGHT + TITLE
+    placed = [
+        f'<svg x="{place * WIDTH:.0f}" y="{TITLE:.0f}" width="{WIDTH:.0f}" height="{HEIGHT:.0f}">\n{one}\n</svg>'
+        for place, one in enumerate(panels)
+    ]
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
@@ -40,7 +45,7 @@ def plot(title: str, found: Mapping[str, Curves], measures: Mapping[str, str]) -
             f"<style>{_style()}</style>",
             f'<rect class="page" width="{width:.0f}" height="{height:.0f}"/>',
             f'<text class="title" x="16" y="26">{escape(title)}</text>',
-            *panels,
+            *placed,
             "</svg>\n",
         ]
     )

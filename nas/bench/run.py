@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import final
 
 from nas.bench.table import Key, Table, World
@@ -70,7 +71,7 @@ def run(table: Table, contestant: Contestant, contest: Contest, seed: int) -> tu
     search(strategy(table, contestant, contest, seed), pool, journal)
     history = journal.history
     if history.aside:
-        raise UserError(f"strategy {contestant.name}, seed {seed}: {'; '.join(notes(log))}")
+        raise UserError(f"strategy {contestant.name}: {remark(log)}")
     return tuple([told(table, history.trials[entry.body["trial_id"]]) for entry in log.entries(NAME, kinds=("tell",))])
 
 
@@ -78,7 +79,7 @@ def strategy(table: Table, contestant: Contestant, contest: Contest, seed: int) 
     """The contestant with the rules of a search around it."""
     setting = table.setting(seed)
     try:
-        inner: Strategy = find("strategy", Spec(contestant.name, contestant.options))(setting, **contestant.options)
+        inner = _found(contestant.name)(setting, **contestant.options)
     except (ValueError, TypeError) as error:
         raise UserError(f"strategy {contestant.name}: {error}") from error
     searching = inner if contestant.bare else Deduplicate(inner)
@@ -92,6 +93,13 @@ def told(table: Table, record: TrialRecord) -> Told:
     return Told(key, record.trial.epochs, found[0] if found else None, record.ended_at or 0.0)
 
 
-def notes(log: MemoryLog) -> list[str]:
-    """What the journal remarked."""
-    return [str(entry.body["text"]) for entry in log.entries(NAME, kinds=("note",))]
+def remark(log: MemoryLog) -> str:
+    """What the journal noted first."""
+    return next(str(entry.body["text"]) for entry in log.entries(NAME, kinds=("note",)))
+
+
+@cache
+def _found(name: str) -> Callable[..., Strategy]:
+    """The strategy of that name; to look for it takes milliseconds, as all installed packages are asked."""
+    found: Callable[..., Strategy] = find("strategy", Spec(name))
+    return found
