@@ -39,8 +39,9 @@ CHANGEABLE = ("budget", "pool", "final")
 class Job(Part):
     """A search, as a user writes it down. `json` gives what `parse` reads again.
 
-    `baseline` is random search's share of the trials, for a comparison at equal numbers of trials; `folder` is where
-    the user's own modules are, the job file's unless it says otherwise.
+    `baseline` is random search's share of the trials, for a comparison at equal numbers of trials; `retries` says how
+    often a trial that failed is tried again; `folder` is where the user's own modules are, the job file's unless it
+    says otherwise.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "search"
@@ -52,6 +53,7 @@ class Job(Part):
     budget: Spending = Spending(trials=20)
     pool: Plugin = Spec("local")
     baseline: Annotated[Number, Field(ge=0, lt=1)] = BASELINE
+    retries: Annotated[Whole, Field(ge=0)] = 0
     final: Retraining = Retraining()
     journal: Journaled = JournalPlace()
     artifacts: Kept = ArtifactPlace()

@@ -13,6 +13,7 @@ from typing import TypeVar, final
 from nas.history import Entry, History
 from nas.log import FullError, Log, Superseded
 from nas.strategy import Strategy
+from nas.wrapper import ASIDE
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
 from workers.objectives import Outcome
@@ -217,7 +218,7 @@ class Journal:
         """Tell a result; one that is set aside is told as failed, in every replay, too, so that nobody waits for it."""
         if result.trial_id in self.history.aside or not self._let(result.trial_id, strategy, strategy.tell, result):
             with suppress(Exception):
-                strategy.tell(Result(result.trial_id, result.attempt, Outcome.FAILED, error="set aside"))
+                strategy.tell(Result(result.trial_id, result.attempt, Outcome.FAILED, error=ASIDE))
 
     def _let(self, trial: int, strategy: Strategy, hear: Callable[[News], None], news: News) -> bool:
         """Let the strategy hear of a trial; what it cannot digest is set aside, so that no resume fails on it."""

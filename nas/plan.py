@@ -22,6 +22,8 @@ from nas.wrappers.constrain import Constrain
 from nas.wrappers.deduplicate import Deduplicate
 from nas.wrappers.enqueue import Enqueue
 from nas.wrappers.final import Final, Finale
+from nas.wrappers.retry import Retry
+from nas.wrappers.target import Target
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Space, UnfitError
@@ -72,10 +74,9 @@ class Plan:
     @cached_property
     def setting(self) -> Setting:
         """What the strategies are told."""
-        task = self.task
-        return Setting(
-            self.decisions, self.objectives, self.space, task.signature, task.epochs, self.job.seed, task.fidelities
-        )
+        task, ceilings = self.task, {metric: ceiling.max for metric, ceiling in self.job.constraints.items()}
+        known = (self.decisions, self.objectives, self.space, task.signature)
+        return Setting(*known, task.epochs, self.job.seed, task.fidelities, ceilings)
 
     @cached_property
     def setup(self) -> Setup:
@@ -122,8 +123,9 @@ class Plan:
                 rival = replace(self.setting, seed=self.job.seed + 1)
                 searching = Baseline(searching, self._arm(Spec("random"), rival), self.job.baseline)
         budget = self.job.budget
+        searching = Retry(searching, self.job.retries)
         limited = Budget(searching, Limits(budget.trials, budget.epochs, budget.seconds), clock)
-        return Final(limited, self.finale)
+        return Final(Target(limited, budget.target), self.finale)
 
     def pool(self) -> Pool:
         """The machines; workers start at once."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from nas.strategy import Draw, Strategy
 from workers.trial import Json, Result, Trial
 
+ASIDE = "set aside"  # the error of a result that a strategy could not digest, and hears as a failure instead
 ATTEMPTS = 1_000  # proposals in a row; a space of 36 with one candidate left is missed by fewer than 1 in 10**12
 
 

@@ -88,12 +88,14 @@ class Ceiling(Part):
 class Spending(Part):
     """What the search may spend: `trials`, `epochs` of training in all, wall time (`hours`, `minutes`, `seconds`).
 
-    `trial_seconds` is the longest that one trial may take; a retraining for more epochs gets as many times more.
+    `target` ends it when a full trial has that value of the first objective, or a better one. `trial_seconds` is the
+    longest that one trial may take; a retraining for more epochs gets as many times more.
     """
 
     trials: Annotated[Whole, Field(ge=1)] | None = None
     epochs: Annotated[Whole, Field(ge=1)] | None = None
     seconds: Annotated[Number, Field(gt=0)] | None = None
+    target: Number | None = None
     trial_seconds: Annotated[Number, Field(gt=0)] | None = None
 
     @model_validator(mode="before")

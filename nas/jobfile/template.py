@@ -39,6 +39,7 @@ objectives: [accuracy]          # [accuracy, parameters], or {metric: f1, direct
 budget:
   trials: 40
   # hours: 2
+  # target: 0.97               # of the first objective: a trial that is as good ends the search
   # trial_seconds: 600          # the longest that one trial may take (a longer retraining: in proportion)
 
 # Where trials run: local (processes of this machine) or ray (a cluster, or this machine)
@@ -46,6 +47,9 @@ pool: local                     # {name: local, slots: 2}
 
 # The share of the trials that random search gets, so that the report can compare at equal numbers; 0 for none.
 baseline: 0.2
+
+# How often a trial that failed is tried again, with another seed.
+# retries: 1
 
 # The best candidates are trained again, one is chosen on validation, and only that one sees the test set, once.
 final:

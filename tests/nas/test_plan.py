@@ -10,9 +10,16 @@ from stand_ins import FOLDER, GridSpace
 
 from nas.job import Job
 from nas.plan import Plan
+from nas.strategy import Strategy
+from nas.wrapper import Wrapper
 from nas.wrappers.baseline import Baseline
 from nas.wrappers.budget import Budget
+from nas.wrappers.constrain import Constrain
+from nas.wrappers.deduplicate import Deduplicate
 from nas.wrappers.enqueue import Enqueue
+from nas.wrappers.final import Final
+from nas.wrappers.retry import Retry
+from nas.wrappers.target import Target
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
 from workers.objectives import Direction, Objective
@@ -33,7 +40,6 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
     ({"objectives": ["value", "value"]}, ["value stands twice"]),
     ({"task": "image_classification", "space": "pnas", "objectives": ["value"]}, ["'value' is no metric", "accuracy"]),
     ({"constraints": {"paramters": {"max": 5}}}, ["'paramters' is no metric", "did you mean parameters?"]),
-    ({"strategy": "pnas"}, ["GridSpace cannot grow", "random"]),
     (
         {"task": "image_classification", "space": "pnas", "strategy": "pnas", "objectives": ["accuracy", "parameters"]},
         ["2 objectives", "at most 1"],
@@ -100,15 +106,27 @@ def test_workers_are_told_what_to_measure_and_what_is_too_much() -> None:
     assert Setup.from_json(setup.json()) == setup
 
 
+def rules(strategy: Strategy) -> list[type[Strategy]]:
+    """The wrappers from the outside in."""
+    return [type(strategy), *rules(strategy.inner)] if isinstance(strategy, Wrapper) else []
+
+
 def test_rules_are_around_the_strategy() -> None:
     final = Plan.of({**BASE, "constraints": {"parameters": {"max": 100}}, "baseline": 0.5}).strategy()
-    assert isinstance(final.inner, Budget)
-    assert isinstance(final.inner.inner, Baseline)
-    assert isinstance(final.inner.inner.inner, Enqueue)
+    assert rules(final) == [Final, Target, Budget, Retry, Baseline, Enqueue, Deduplicate, Constrain]
     trials = [final.ask() for _ in range(10)]
     assert {int(trial.candidate["a"]) for trial in trials if trial} == {0, 1}
     assert [trial.note.get("arm") for trial in trials if trial] == [None, "baseline"] * 5
     assert len({(GridSpace().canonical(t.candidate), t.seed) for t in trials if t}) == 10
+
+
+def test_a_target_and_retries_are_the_jobs() -> None:
+    strategy: Strategy = Plan.of({**BASE, "budget": {"trials": 5, "target": 0.9}, "retries": 3}).strategy()
+    said: dict[str, object] = {}
+    while isinstance(strategy, Wrapper):
+        said |= {name: value for name, value in vars(strategy).items() if name in ("target", "times")}
+        strategy = strategy.inner
+    assert said == {"target": 0.9, "times": 3}
 
 
 def test_without_a_share_there_is_no_baseline() -> None:

@@ -18,11 +18,13 @@ from nas.wrappers.constrain import Constrain
 from nas.wrappers.deduplicate import Deduplicate
 from nas.wrappers.enqueue import Enqueue
 from nas.wrappers.final import Final, Finale
+from nas.wrappers.retry import Retry
+from nas.wrappers.target import Target
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate
 from search_spaces.space import Signature
 from workers.errors import UserError
-from workers.objectives import Outcome
+from workers.objectives import Direction, Objective, Outcome
 from workers.trial import Json, Result, Trial
 
 SPACE = GridSpace()
@@ -37,7 +39,8 @@ def describe(candidate: Candidate) -> dict[str, float]:
 def everything() -> Final:
     inner = Enqueue(Deduplicate(Constrain(Uniform(SETTING), {"parameters": 400}, describe)))
     around = Baseline(inner, Deduplicate(Uniform(RIVAL)), 0.25)
-    return Final(Budget(around, Limits(trials=12), lambda: 0.0), Finale(top=2, seeds=2, epochs=3))
+    limited = Budget(Retry(around, 2), Limits(trials=12), lambda: 0.0)
+    return Final(Target(limited, 9.5), Finale(top=2, seeds=2, epochs=3))
 
 
 WRAPPED: dict[str, Callable[[], Strategy]] = {
@@ -47,6 +50,8 @@ WRAPPED: dict[str, Callable[[], Strategy]] = {
     "deduplicate": lambda: Deduplicate(Uniform(SETTING)),
     "enqueue": lambda: Enqueue(Uniform(SETTING)),
     "final": lambda: Final(Budget(Uniform(SETTING), Limits(trials=5), lambda: 0.0), Finale(2, 2, 3)),
+    "retry": lambda: Retry(Uniform(SETTING), 2),
+    "target": lambda: Target(Uniform(SETTING), 9.0),
     "everything": everything,
 }
 
@@ -264,3 +269,125 @@ def test_a_spent_budget_refuses_a_candidate() -> None:
     strategy.ask()
     with pytest.raises(UserError, match="budget of 1 trial is spent"):
         strategy.enqueue({"a": 1, "b": 2})
+
+
+def failed(trial: Trial) -> Result:
+    return Result(trial.id, 1, Outcome.FAILED, error="as it goes")
+
+
+def asked(strategy: Strategy) -> Trial:
+    trial = strategy.ask()
+    assert trial is not None
+    return trial
+
+
+def test_what_failed_is_tried_again_with_other_seeds_so_many_times() -> None:
+    listener = Listener(SETTING)
+    strategy = Retry(listener, 2)
+    first = asked(strategy)
+    strategy.tell(failed(first))
+    second = asked(strategy)
+    strategy.tell(failed(second))
+    third = asked(strategy)
+    assert [trial.id for trial in (first, second, third)] == [0, 1, 2]
+    assert first.candidate == second.candidate == third.candidate
+    assert len({trial.seed for trial in (first, second, third)} - {SETTING.seed, SETTING.seed + 1}) == 2
+    assert [trial.note.get("retry") for trial in (second, third)] == [{"of": 0, "number": 1}, {"of": 0, "number": 2}]
+    assert listener.heard == [0], "one trial that takes long"
+    strategy.tell(failed(third))
+    assert listener.heard == [0, 0]
+    assert "retry" not in asked(strategy).note
+
+
+def test_a_retry_that_succeeds_answers_for_the_trial_that_failed() -> None:
+    class Scores(Listener):
+        def told(self, result: Result) -> None:
+            self.heard.append((result.trial_id, result.outcome, result.metrics.get("value")))  # type: ignore[arg-type]
+
+    listener = Scores(SETTING)
+    strategy = Retry(listener, 1)
+    strategy.tell(failed(asked(strategy)))
+    strategy.tell(completed(asked(strategy), 5.0))
+    assert listener.heard == [0, (0, Outcome.COMPLETED, 5.0)]
+
+
+def test_what_continues_a_trial_continues_the_retry_that_succeeded() -> None:
+    class Climber(Listener):
+        def propose(self, draw: Draw) -> Trial | None:
+            trial = super().propose(draw)
+            return trial if trial is None or not self.heard else Trial(draw.trial, trial.candidate, 4, 4, parent=0)
+
+        def asked(self, trial: Trial) -> None:
+            self.heard.append((trial.id, trial.parent))  # type: ignore[arg-type]
+
+    climber = Climber(SETTING)
+    strategy = Retry(climber, 1)
+    strategy.tell(failed(asked(strategy)))
+    strategy.tell(completed(asked(strategy), 1.0))
+    assert asked(strategy).parent == 1, "where the checkpoint is"
+    assert climber.heard == [(0, None), 0, (2, 0)], "as the strategy knows it"
+
+
+@pytest.mark.parametrize("result", [Result(0, 1, Outcome.INFEASIBLE), Result(0, 1, Outcome.FAILED, error="set aside")])
+def test_what_is_infeasible_or_indigestible_is_not_tried_again(result: Result) -> None:
+    strategy = Retry(Uniform(SETTING), 3)
+    asked(strategy)
+    strategy.tell(result)
+    assert "retry" not in asked(strategy).note
+
+
+def test_a_search_is_not_over_while_something_is_to_be_tried_again() -> None:
+    class Once(Listener):
+        @property
+        def exhausted(self) -> bool:
+            return bool(self.heard)
+
+        def propose(self, draw: Draw) -> Trial | None:
+            return None if self.heard else super().propose(draw)
+
+    strategy = Budget(Retry(Once(SETTING), 1), Limits(trials=9), lambda: 0.0)
+    strategy.tell(failed(asked(strategy)))
+    assert not strategy.exhausted
+    strategy.tell(failed(asked(strategy)))
+    assert strategy.exhausted
+    assert strategy.trials == 2, "a retry spends the budget"
+
+
+@pytest.mark.parametrize("better", Direction)
+def test_a_target_ends_the_search_which_way_ever_is_better(better: Direction) -> None:
+    setting = Setting(SPACE.decisions, (Objective("value", better),), SPACE, Signature("grid"), epochs=2)
+    strategy = Target(Uniform(setting), 5.0)
+    for value in (4.9, 5.1) if better is Direction.MAXIMIZE else (5.1, 4.9):
+        assert strategy.reason == ""
+        assert not strategy.exhausted
+        strategy.tell(completed(asked(strategy), value))
+    assert strategy.exhausted
+    assert strategy.ask() is None
+    assert strategy.reason.startswith("trial 1 reached the target: value ")
+
+
+def test_a_target_is_reached_by_full_trials_that_completed() -> None:
+    strategy = Target(Uniform(SETTING), 5.0)
+    for number, trial in enumerate(
+        [Trial(0, Candidate({"a": 1, "b": 1}), epochs=1, horizon=2), Trial(1, Candidate({"a": 1, "b": 1}), 2, 2)]
+    ):
+        strategy.hear(trial)
+        outcome = Outcome.FAILED if trial.full else Outcome.COMPLETED
+        strategy.tell(Result(number, 1, outcome, {"value": 9.0}))
+    assert not strategy.exhausted
+
+
+def test_a_target_can_be_raised_and_taken_away() -> None:
+    strategy: Wrapper = Final(Target(Budget(Uniform(SETTING), Limits(trials=9), lambda: 0.0), 3.0), Finale(top=0))
+    strategy.tell(completed(asked(strategy), 4.0))
+    inner = strategy.inner
+    assert isinstance(inner, Target)
+    assert inner.exhausted
+    with pytest.raises(UserError, match="trial 0 reached the target: value 4, asked 3, so nothing more"):
+        inner.enqueue({"a": 1, "b": 2})
+    strategy.extend({"budget": {"trials": 9, "target": 5.0}})
+    assert not inner.exhausted
+    strategy.extend({"budget": {"trials": 9, "target": 2}})
+    assert inner.exhausted
+    strategy.extend({"budget": {"trials": 9, "target": None}})
+    assert not inner.exhausted
