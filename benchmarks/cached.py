@@ -17,7 +17,7 @@ from nas.bench.run import Contest, Contestant, Told
 from nas.bench.table import Table, World
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN = ("nas.strategies", "nas.strategy", "nas.surrogates", "nas.controllers", "nas.samplers", "nas.proxies", "rivals")
+OWN = ("nas.", "parameter_server.", "rivals.")
 
 
 @final
@@ -25,8 +25,8 @@ OWN = ("nas.strategies", "nas.strategy", "nas.surrogates", "nas.controllers", "n
 class Cached:
     """Calling it reads the search, or makes and keeps it.
 
-    A kept search counts only while the searcher's code, the versions of the package it calls, and the values of the
-    table are what they were; comments and docstrings may change.
+    The beginning of a longer search is a search, too. A kept search counts only while the searcher's code, the version
+    of the package it calls, and the values of the table are what they were; comments and docstrings may change.
     """
 
     searcher: Contestant | Rival
@@ -35,8 +35,9 @@ class Cached:
     def __call__(self, table: Table, contest: Contest, seed: int) -> Sequence[Told]:
         """One search."""
         path = self.place(table, contest, seed)
-        if path.exists() and (found := self._read(path, table, seed)) is not None:
-            return found
+        for kept in (path, *self._longer(table, contest, seed)):
+            if kept.exists() and (found := self._read(kept, table, seed)) is not None:
+                return found[: contest.trials]
         told = self.searcher(table, contest, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         written = path.with_suffix(".new")
@@ -48,6 +49,14 @@ class Cached:
         """The file of one search."""
         size = f"{contest.trials}" if contest.workers == 1 else f"{contest.trials}x{contest.workers}"
         return self.folder / table.name.replace("/", "-") / label(self.searcher) / size / f"{seed}.json"
+
+    def _longer(self, table: Table, contest: Contest, seed: int) -> list[Path]:
+        """Searches with more trials, which began in the same way; with more workers they could not."""
+        folder = self.place(table, contest, seed).parent.parent
+        if contest.workers != 1 or not folder.is_dir():
+            return []
+        sizes = sorted(int(one.name) for one in folder.iterdir() if one.name.isdigit())
+        return [folder / str(size) / f"{seed}.json" for size in sizes if size > contest.trials]
 
     def _read(self, path: Path, table: Table, seed: int) -> Sequence[Told] | None:
         record = json.loads(path.read_text())

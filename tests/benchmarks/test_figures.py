@@ -62,6 +62,17 @@ def test_a_search_by_other_code_does_not_count(tmp_path: Path) -> None:
     assert list(kept(numbers(), CONTEST, 4)) == list(found)
 
 
+def test_the_beginning_of_a_longer_search_is_a_search(tmp_path: Path) -> None:
+    """Of one worker; with two, another trial could have been told before."""
+    kept = Cached(Contestant("random"), tmp_path)
+    long = kept(numbers(), Contest(9), 4)
+    assert list(kept(numbers(), CONTEST, 4)) == list(long[:6])
+    assert not kept.place(numbers(), CONTEST, 4).exists()
+    kept(numbers(), Contest(9, 2), 4)
+    kept(numbers(), Contest(6, 2), 4)
+    assert kept.place(numbers(), Contest(6, 2), 4).exists()
+
+
 def test_every_option_has_its_own_place(tmp_path: Path) -> None:
     """Options, wrappers, trials and workers are all part of the name."""
     table = numbers()
