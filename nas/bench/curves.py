@@ -45,14 +45,15 @@ class Curves:
 
     def mean(self, name: str) -> Series:
         """The mean over runs of a field of `Trace`."""
-        return _plain(self._known(name).mean(axis=0))
+        return _plain(_means(self._known(name)))
 
     def sem(self, name: str) -> Series:
         """The standard error of that mean; None for a single run."""
         matrix = self._known(name)
         if len(matrix) < 2:
             return [None] * matrix.shape[1]
-        return _plain(matrix.std(axis=0, ddof=1) / math.sqrt(len(matrix)))
+        squares = ((matrix - _means(matrix)) ** 2).sum(axis=0)
+        return _plain(np.sqrt(squares / (len(matrix) - 1) / len(matrix)))
 
     def quantile(self, name: str, share: float) -> Series:
         """The value below which this share of the runs lies; between two runs in proportion, as numpy does it."""
@@ -102,6 +103,13 @@ class Curves:
         """The same with NaN for infinite values, so that sums with them are none."""
         matrix = self._matrix(name)
         return np.where(np.isfinite(matrix), matrix, np.nan)
+
+
+def _means(matrix: Matrix) -> Matrix:
+    """From the first row on, so that the mean of equal values is that value, and has no error."""
+    first = matrix[0]
+    means: Matrix = first + (matrix - first).mean(axis=0)
+    return means
 
 
 def _shares(there: NDArray[np.bool_]) -> list[float]:
