@@ -16,12 +16,15 @@ from figure import Entry, chosen, figure, parser, searcher, setting, table
 from paired import compare
 
 from nas.bench.curves import Curves
+from nas.bench.run import Contestant
 from workers.trial import Json
 
 OURS = "surrogate"
+EVOLUTION = {"population": 10, "sample": 5}
 ENTRIES = (
     Entry(OURS, searcher("surrogate"), 200),
-    Entry("evolution", searcher("evolution", population=10, sample=5), 400, 300),
+    Entry("evolution", Contestant("evolution", EVOLUTION), 400, 300),
+    Entry("evolution with repeats", Contestant("evolution", EVOLUTION, bare=True), 400, 300),
     Entry("reference evolution", searcher("reference_evolution"), 400, 300),
     Entry("random forest", searcher("random_forest"), 40),
     Entry("Optuna TPE", searcher("optuna_tpe"), 200),

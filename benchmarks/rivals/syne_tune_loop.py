@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,12 @@ METRIC = "value"
 
 def optimize(problem: Problem, trials: int, seed: int, scheduler: str) -> Sequence[Candidate]:
     """A search by one of its baselines, by name; what is infeasible is told as an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the packages beneath it
+        return _loop(problem, trials, seed, scheduler)
+
+
+def _loop(problem: Problem, trials: int, seed: int, scheduler: str) -> Sequence[Candidate]:
     import numpy as np
     from syne_tune.optimizer import baselines
     from syne_tune.optimizer.schedulers.ask_tell_scheduler import AskTellScheduler

@@ -9,6 +9,7 @@ from pathlib import Path
 import cached
 import pytest
 from cached import Cached, digest
+from fill import FIGURES, PAGE, filled
 from hyperparameters import ranked, regrets
 from matrix import reached
 
@@ -136,3 +137,18 @@ def test_a_race_with_shorter_trainings_ends_when_random_has_ended(monkeypatch: p
     assert reached(rungs, random, random) == 5 - 29
     assert reached(rungs, quick, random) == 13 - 29
     assert reached(plain, quick, random) == 19 - 29
+
+
+def test_a_figure_is_put_between_its_marks() -> None:
+    """Only there, and again over what was there."""
+    page = "a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n<!-- begin y -->\n<!-- end y -->\n"
+    once = filled(page, "x", "| new \\1 |\n\n")
+    assert once == page.replace("old", "| new \\1 |")
+    assert filled(once, "y", "z").endswith("<!-- begin y -->\nz\n<!-- end y -->\n")
+    assert filled(once, "picture", "z") == once
+
+
+def test_every_figure_has_its_marks() -> None:
+    """All but the picture."""
+    page = PAGE.read_text()
+    assert {name for name in FIGURES if filled(page, name, "new") == page} == {"headline"}

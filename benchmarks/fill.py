@@ -1,0 +1,39 @@
+"""Run the commands of figures, and put what they print into README.md beside this file.
+
+    python benchmarks/fill.py [NAME...] [--data FOLDER] [--cache FOLDER] [--runs N]
+
+Options are handed on; without names all figures are made. What was printed before stays until the new text is there.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from figure import say
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE / "README.md"
+FIGURES = ("nb201", "hyperparameters", "headline", "concurrency", "controllers", "matrix")
+
+
+def filled(page: str, name: str, text: str) -> str:
+    """The page with `text` between the marks of this figure; one without marks (a picture) leaves it as it is."""
+    marks = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+    return marks.sub(lambda found: f"{found[1]}{text.strip()}\n{found[2]}", page)
+
+
+def main() -> None:
+    names = [one for one in sys.argv[1:] if one in FIGURES]
+    options = [one for one in sys.argv[1:] if one not in FIGURES]
+    for name in names or FIGURES:
+        command = [sys.executable, str(HERE / f"{name}.py"), *options]
+        say(f"python benchmarks/{name}.py {' '.join(options)}")
+        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        PAGE.write_text(filled(PAGE.read_text(), name, printed))
+
+
+if __name__ == "__main__":
+    main()
