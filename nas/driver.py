@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import final
 
+from nas.earlier import requests
 from nas.history import Entry, History, spell
 from nas.interrupt import GRACE, Interrupt
 from nas.job import Job
@@ -52,8 +53,12 @@ def start(job: Job | Mapping[str, Json], log: Log) -> str:
     if plan.job.artifacts.place is not None or log.folder is None:
         record["artifacts"]["place"] = plan.artifacts  # in full: a resume may begin in another folder
     taken = {header.search for header in log.searches()}
+    begin = list(requests(plan, log))
     names = (plan.job.name if number == 1 else f"{plan.job.name}-{number}" for number in count(1))
-    return next(name for name in names if name not in taken and _created(log, name, record))
+    search = next(name for name in names if name not in taken and _created(log, name, record))
+    for kind, body in begin:
+        log.request(search, kind, body)
+    return search
 
 
 def drive(search: str, log: Log, observer: Observer | None = None, force: bool = False, grace: float = GRACE) -> Ending:

@@ -30,7 +30,7 @@ class Entry:
     | tell | a result |
     | progress | attempt, epoch, metrics |
     | slots | total: how many slots the pool has from now on |
-    | request | kind (stop, extend, enqueue) and its details |
+    | request | kind (stop, extend, enqueue, learn) and its details |
     | applied | request: the sequence of the request that took effect here |
     | artifact | attempt, name, bytes, digest; or name and `deleted` |
     | note | text: something a person should know; `aside` where the trial's result is kept from the strategy |

@@ -14,6 +14,7 @@ from nas.jobfile.explanations import mistake
 from nas.jobfile.mistakes import Mistake, refuse
 from nas.jobfile.parts import (
     ArtifactPlace,
+    Begun,
     Ceiling,
     Goals,
     Journaled,
@@ -40,8 +41,8 @@ class Job(Part):
     """A search, as a user writes it down. `json` gives what `parse` reads again.
 
     `baseline` is random search's share of the trials, for a comparison at equal numbers of trials; `retries` says how
-    often a trial that failed is tried again; `folder` is where the user's own modules are, the job file's unless it
-    says otherwise.
+    often a trial that failed is tried again; `warm_start` names earlier searches to begin from; `folder` is where the
+    user's own modules are, the job file's unless it says otherwise.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "search"
@@ -54,6 +55,7 @@ class Job(Part):
     pool: Plugin = Spec("local")
     baseline: Annotated[Number, Field(ge=0, lt=1)] = BASELINE
     retries: Annotated[Whole, Field(ge=0)] = 0
+    warm_start: Begun = ()
     final: Retraining = Retraining()
     journal: Journaled = JournalPlace()
     artifacts: Kept = ArtifactPlace()

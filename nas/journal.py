@@ -250,8 +250,8 @@ class Journal:
         for request in list(self.history.pending.values()):
             if request.body["kind"] == "stop":
                 self.stop(bool(request.body.get("now", False)))
-            elif (failure := self._effect(strategy, request)) is not None:
-                self.note(failure)
+            elif (said := self._effect(strategy, request)) is not None:
+                self.note(said)
             self.write("applied", None, {"request": request.sequence})
 
     def _drop_old_stops(self) -> None:
@@ -262,16 +262,16 @@ class Journal:
                 self.write("applied", None, {"request": request.sequence})
 
     def _effect(self, strategy: Strategy, request: Entry) -> str | None:
-        """Let an `extend` or `enqueue` take effect: None, or why it cannot."""
+        """Let an `extend`, `enqueue` or `learn` take effect: None, or what there is to say of it."""
         kind = str(request.body["kind"])
         method = getattr(strategy, kind, None)
         if method is None:
             return f"{type(strategy).__name__} takes no request to {kind}: it is ignored"
         try:
-            method(Candidate(request.body["candidate"]) if kind == "enqueue" else request.body)
+            said = method(Candidate(request.body["candidate"]) if kind == "enqueue" else request.body)
         except Exception as error:
             return f"a request to {kind} is ignored: {type(error).__name__}: {error}"
-        return None
+        return said if isinstance(said, str) and said else None
 
 
 @final

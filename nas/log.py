@@ -18,7 +18,7 @@ from workers.trial import Json
 
 STALE = 30.0  # seconds without a heartbeat after which a driver counts as gone
 NAME = re.compile(r"[A-Za-z0-9][\w.\-]*", re.ASCII)
-REQUESTS = ("stop", "extend", "enqueue")
+REQUESTS = ("stop", "extend", "enqueue", "learn")
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
 decode = json.JSONDecoder().decode
@@ -146,7 +146,7 @@ class Log(ABC):
 
     @abstractmethod
     def request(self, search: str, kind: str, body: Mapping[str, Json]) -> int:
-        """Ask something of the driver, present or next (stop, extend, enqueue): the entry's sequence."""
+        """Ask something of the driver, present or next (one of `REQUESTS`): the entry's sequence."""
 
     @abstractmethod
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 
+from nas.lessons import read
 from nas.strategy import Draw, Strategy
 from workers.trial import Json, Result, Trial
 
@@ -59,6 +60,21 @@ class Wrapper(Strategy):
         """Try this candidate next; raises `UserError` or `DecisionError` where that cannot be."""
         if isinstance(self.inner, Wrapper):
             self.inner.enqueue(candidate)
+
+    def learn(self, body: Mapping[str, Json]) -> str:
+        """Let the strategy hear of an earlier search, whose trials have numbers below 0; what to tell people of it.
+
+        The rules hear nothing: they count what is trained, and this search trains none of these.
+        """
+        if isinstance(self.inner, Wrapper):
+            return self.inner.learn(body)
+        text = str(body.get("text", ""))
+        if not self.inner.foreign:
+            return text and f"{text}; but {type(self.inner).__name__} learns from no trials but its own"
+        for trial, result in read(body, self.setting.epochs):
+            self.inner.hear(trial)
+            self.inner.tell(result)
+        return text
 
 
 class Rejecting(Wrapper):

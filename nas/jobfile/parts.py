@@ -56,6 +56,14 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str | Mapping) else tuple(value) if isinstance(value, list) else value
 
 
+def _earlier(value: object) -> object:
+    """`PLACE/ID` or `ID` as a search and its journal; the path of a journal's file is as good."""
+    if not isinstance(value, str):
+        return value
+    place, _, search = value.removesuffix("/").removesuffix("/journal.sqlite").rpartition("/")
+    return {"search": search, "journal": place or None}
+
+
 def _goal(value: object) -> object:
     return {"metric": value} if isinstance(value, str) else value
 
@@ -151,7 +159,17 @@ class ArtifactPlace(Part):
     quota: Annotated[Whole, Field(gt=0), BeforeValidator(_bytes)] | None = None
 
 
+@final
+class Earlier(Part):
+    """A search to begin from: its id, the journal it is in (null: this job's), how many of its best are tried again."""
+
+    search: str
+    journal: str | None = None
+    again: Annotated[Whole, Field(ge=0)] = 1
+
+
 Goals: TypeAlias = Annotated[tuple[Annotated[Goal, BeforeValidator(_goal)], ...], BeforeValidator(_listed)]
+Begun: TypeAlias = Annotated[tuple[Annotated[Earlier, BeforeValidator(_earlier)], ...], BeforeValidator(_listed)]
 Journaled: TypeAlias = Annotated[JournalPlace, BeforeValidator(_place)]
 Kept: TypeAlias = Annotated[ArtifactPlace, BeforeValidator(_place)]
 

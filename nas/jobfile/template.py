@@ -51,6 +51,9 @@ baseline: 0.2
 # How often a trial that failed is tried again, with another seed.
 # retries: 1
 
+# Earlier searches of the same space to begin from: their ids, or PLACE/ID
+# warm_start: [digits-1]
+
 # The best candidates are trained again, one is chosen on validation, and only that one sees the test set, once.
 final:
   top: 2
