@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.controllers.learning import Learning
-from nas.controllers.lstm import Array, Step, step
+from nas.controllers.lstm import Array, Trace, run, step
 from search_spaces.decision import Value
 from search_spaces.decisions import Candidate, Decisions
 
 Parameters: TypeAlias = Mapping[str, Array]
 Tokens: TypeAlias = NDArray[np.int64]
-Rows: TypeAlias = slice | NDArray[np.int64]
-
-ALL = slice(None)
 
 
 @final
@@ -35,18 +32,17 @@ class Sample:
 @final
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """One decision in n candidates: of the `rows` in which it is active the steps, one per layer, and the choice.
+    """One decision in those of n candidates, `rows`, in which it is active: after which step, and what was chosen.
 
-    `fed` is the row of the embedding that was read. `log_probabilities` is (rows, points) of all points, `chosen` the
-    point that was taken, `slope` (rows, points) the derivative of the scores by the head's outputs.
+    `words` are the head's columns of the decision's points. `log_probabilities` is (rows, points), `chosen` the point
+    that was taken, `slope` (rows, points) the derivative of the scores by the head's outputs.
     """
 
-    decision: int
-    rows: Rows
-    fed: Tokens
-    steps: tuple[Step, ...]
-    log_probabilities: Array
+    words: Tokens
+    steps: Tokens
+    rows: Tokens
     chosen: Tokens
+    log_probabilities: Array
     slope: Array | float
 
     @property
@@ -108,45 +104,58 @@ class Controller:
 
         The log-probability is that without heat.
         """
-        states = _States(self, parameters, 1)
+        zeros = np.zeros((1, self.hidden), parameters["embedding"].dtype)
+        states = [(zeros, zeros)] * self.layers
         values: dict[str, Value] = {}
         total, last = 0.0, 0
-        for place, (name, when, points) in enumerate(self._table):
+        for (name, when, points), words in zip(self._table, self._words, strict=True):
             if when is not None and not when.holds(values):
                 continue
-            top = states.read(ALL, np.array([last]))[-1].hidden
-            log_p = self._scored(parameters, top, place)[0][0]
+            states = self._read(parameters, states, last)
+            log_p = self._scored(parameters, states[-1][0], words)[0][0]
             weights = np.exp(log_p if heat == 1.0 else (log_p - log_p.max()) / heat).cumsum()
             token = min(int(weights.searchsorted(generator.random() * weights[-1], side="right")), len(points) - 1)
             total += float(log_p[token])
             values[name] = points[token]
-            last = 1 + int(self._words[place][token])
+            last = 1 + int(words[token])
         return Sample(Candidate(values), total)
 
     def unroll(self, parameters: Parameters, tokens: Tokens) -> Unrolled:
         """The controller as it writes these n candidates, tokens given as (n, decisions)."""
-        states = _States(self, parameters, len(tokens))
-        last = np.zeros(len(tokens), dtype=np.int64)
-        emissions = []
+        active = tokens >= 0
+        steps = active.cumsum(axis=1) - 1  # at which the decision is made: inactive ones take none
+        fed = np.zeros((int(steps.max(initial=-1)) + 2, len(tokens)), dtype=np.int64)
+        made = []
         for place, words in enumerate(self._words):
-            active = np.flatnonzero(tokens[:, place] >= 0)
-            if not len(active):
-                continue
-            rows: Rows = ALL if len(active) == len(tokens) else active
-            fed, chosen = last[rows].copy(), tokens[rows, place]
-            steps = states.read(rows, fed)
-            log_p, slope = self._scored(parameters, steps[-1].hidden, place)
-            emissions.append(Emission(place, rows, fed, steps, log_p, chosen, slope))
-            last[rows] = 1 + words[chosen]
-        return Unrolled(self, parameters, len(tokens), emissions)
+            rows = np.flatnonzero(active[:, place])
+            if len(rows):
+                chosen, here = tokens[rows, place], steps[rows, place]
+                fed[here + 1, rows] = 1 + words[chosen]
+                made.append((words, here, rows, chosen))
+        fed = fed[:-1]  # the last word is read by nobody; after a shorter candidate's end, nobody reads what comes out
+        traces, outputs = [], parameters["embedding"][fed]
+        for layer in range(self.layers):
+            traces.append(run(outputs, parameters[f"layer{layer}"], parameters[f"layer{layer}_bias"]))
+            outputs = traces[-1].outputs
+        emissions = [
+            Emission(words, here, rows, chosen, *self._scored(parameters, outputs[here, rows], words))
+            for words, here, rows, chosen in made
+        ]
+        return Unrolled(parameters, fed, traces, emissions)
 
-    def words(self, place: int) -> Tokens:
-        """The columns of the head that belong to the points of decision number `place`."""
-        return self._words[place]
+    def _read(self, parameters: Parameters, states: list[tuple[Array, Array]], word: int) -> list[tuple[Array, Array]]:
+        """The hidden and cell state of every layer after one more word."""
+        following = []
+        inputs = parameters["embedding"][word : word + 1]
+        for layer, (hidden, cell) in enumerate(states):
+            weights, bias = parameters[f"layer{layer}"], parameters[f"layer{layer}_bias"]
+            sums = np.concatenate((inputs, hidden), axis=1) @ weights + bias
+            _, cell, inputs = step(sums, cell)
+            following.append((inputs, cell))
+        return following
 
-    def _scored(self, parameters: Parameters, top: Array, place: int) -> tuple[Array, Array | float]:
-        """The log-probabilities of a decision's points after the state `top`, and the scores' slope."""
-        words = self._words[place]
+    def _scored(self, parameters: Parameters, top: Array, words: Tokens) -> tuple[Array, Array | float]:
+        """The log-probabilities of a decision's points after the states `top`, and the scores' slope."""
         scores = (top @ parameters["head"][:, words] + parameters["head_bias"][words]) / self.temperature
         slope: Array | float = 1.0 / self.temperature
         if self.tanh_constant:
@@ -158,88 +167,46 @@ class Controller:
 
 
 @final
+@dataclass(frozen=True, slots=True)
 class Unrolled:
-    """A controller on n candidates, and the way back to the gradients of its parameters."""
+    """A controller on n candidates, and the way back to the gradients of its parameters.
 
-    def __init__(self, controller: Controller, parameters: Parameters, count: int, emissions: list[Emission]) -> None:
-        self.controller = controller
-        self.parameters = parameters
-        self.count = count
-        self.emissions = emissions
+    `fed` (steps, n) are the words it read, `traces` the runs of its layers, the first first.
+    """
+
+    parameters: Parameters
+    fed: Tokens
+    traces: list[Trace]
+    emissions: list[Emission]
 
     @property
     def log_probabilities(self) -> Array:
         """Of each candidate, (n,)."""
-        return self._summed([e.log_probabilities[np.arange(len(e.chosen)), e.chosen] for e in self.emissions])
+        total = np.zeros(self.fed.shape[1])
+        for e in self.emissions:
+            total[e.rows] += e.log_probabilities[np.arange(len(e.chosen)), e.chosen]
+        return total
 
     @property
     def entropies(self) -> Array:
         """Of the choices on the way to each candidate, added up, in nats, (n,)."""
-        return self._summed([e.entropy for e in self.emissions])
+        total = np.zeros(self.fed.shape[1])
+        for e in self.emissions:
+            total[e.rows] += e.entropy
+        return total
 
     def gradient(self, by_choice: Array, by_entropy: Array) -> dict[str, Array]:
         """The gradient of sum(by_choice * log_probabilities + by_entropy * entropies), parameter by parameter."""
-        parameters, hidden, layers = self.parameters, self.controller.hidden, range(self.controller.layers)
-        found = {name: np.zeros_like(value) for name, value in parameters.items()}
-        dtype = parameters["head"].dtype
-        d_hidden = [np.zeros((self.count, hidden), dtype) for _ in layers]
-        d_cell = [np.zeros((self.count, hidden), dtype) for _ in layers]
-        read: list[list[Array]] = [[] for _ in layers]
-        summed: list[list[Array]] = [[] for _ in layers]
-        for e in reversed(self.emissions):
-            words = self.controller.words(e.decision)
-            d_scores = e.by_scores(by_choice[e.rows], by_entropy[e.rows]).astype(dtype)
-            found["head"][:, words] += e.steps[-1].hidden.T @ d_scores
-            found["head_bias"][words] += d_scores.sum(axis=0)
-            above = d_scores @ parameters["head"][:, words].T
-            for layer in reversed(layers):
-                sums, before = e.steps[layer].back(d_hidden[layer][e.rows] + above, d_cell[layer][e.rows])
-                joined = sums @ parameters[f"layer{layer}"].T
-                above, d_hidden[layer][e.rows], d_cell[layer][e.rows] = joined[:, :hidden], joined[:, hidden:], before
-                read[layer].append(e.steps[layer].joined)
-                summed[layer].append(sums)
-            np.add.at(found["embedding"], e.fed, above)
-        for layer in layers if self.emissions else ():  # one large product in place of many small ones
-            sums = np.concatenate(summed[layer])
-            found[f"layer{layer}"] = np.concatenate(read[layer]).T @ sums
-            found[f"layer{layer}_bias"] = sums.sum(axis=0)
+        parameters, outputs = self.parameters, self.traces[-1].outputs
+        found = {name: np.zeros_like(parameters[name]) for name in ("embedding", "head", "head_bias")}
+        derivative = np.zeros_like(outputs)
+        for e in self.emissions:
+            d_scores = e.by_scores(by_choice[e.rows], by_entropy[e.rows]).astype(outputs.dtype)
+            found["head"][:, e.words] += outputs[e.steps, e.rows].T @ d_scores
+            found["head_bias"][e.words] += d_scores.sum(axis=0)
+            derivative[e.steps, e.rows] = d_scores @ parameters["head"][:, e.words].T
+        for layer in reversed(range(len(self.traces))):
+            name = f"layer{layer}"
+            derivative, found[name], found[f"{name}_bias"] = self.traces[layer].back(derivative, parameters[name])
+        np.add.at(found["embedding"], self.fed, derivative)
         return found
-
-    def _summed(self, parts: Sequence[Array]) -> Array:
-        total = np.zeros(self.count)
-        for emission, part in zip(self.emissions, parts, strict=True):
-            total[emission.rows] += part
-        return total
-
-
-@final
-class _States:
-    """The hidden and cell states of n rows, as far as they have read."""
-
-    def __init__(self, controller: Controller, parameters: Parameters, count: int) -> None:
-        zeros = np.zeros((count, controller.hidden), parameters["embedding"].dtype)
-        self._hidden = [zeros] * controller.layers
-        self._cell = [zeros] * controller.layers
-        self._parameters = parameters
-
-    def read(self, rows: Rows, ids: Tokens) -> tuple[Step, ...]:
-        """Let `rows` read the embeddings `ids`; the steps of all layers, the first first."""
-        steps = []
-        inputs = self._parameters["embedding"][ids]
-        for layer in range(len(self._hidden)):
-            weights, bias = self._parameters[f"layer{layer}"], self._parameters[f"layer{layer}_bias"]
-            made = step(inputs, self._hidden[layer][rows], self._cell[layer][rows], weights, bias)
-            self._hidden[layer] = _placed(self._hidden[layer], rows, made.hidden)
-            self._cell[layer] = _placed(self._cell[layer], rows, made.cell)
-            inputs = made.hidden
-            steps.append(made)
-        return tuple(steps)
-
-
-def _placed(state: Array, rows: Rows, new: Array) -> Array:
-    """`state` with `new` in `rows`; what it was stays untouched, for the way back reads it."""
-    if isinstance(rows, slice):
-        return new
-    state = state.copy()
-    state[rows] = new
-    return state

@@ -1,8 +1,9 @@
-"""One step of an LSTM layer (Hochreiter & Schmidhuber 1997), and the way back through it."""
+"""An LSTM layer (Hochreiter & Schmidhuber 1997): one step, a run over sequences, and the way back through it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -11,45 +12,68 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[np.floating[Any]]
 
 
+def step(sums: Array, cell: Array) -> tuple[Array, Array, Array]:
+    """From the gates' sums (n, 4 hidden), in torch's order (in, forget, cell, out), to gates, cell and hidden state."""
+    width = cell.shape[1]
+    scale, offset = _sigmoids(width, sums.dtype)
+    gates = np.tanh(sums * scale)
+    gates *= scale
+    gates += offset
+    i, f, g, o = (gates[:, k * width : (k + 1) * width] for k in range(4))
+    cell = f * cell + i * g
+    return gates, cell, o * np.tanh(cell)
+
+
+def run(inputs: Array, weights: Array, bias: Array) -> Trace:
+    """A layer that reads `inputs` (steps, n, inputs) from zero states; `weights` is (inputs + hidden, 4 hidden)."""
+    length, count, width = inputs.shape
+    # Of all steps in one product, for only what comes back from the state has to wait.
+    sums = (inputs.reshape(-1, width) @ weights[:width] + bias).reshape(length, count, len(bias))
+    recurrent = weights[width:]
+    hidden = np.zeros((length + 1, count, len(recurrent)), inputs.dtype)
+    cell, gates = np.zeros_like(hidden), np.empty_like(sums)
+    for t in range(length):
+        gates[t], cell[t + 1], hidden[t + 1] = step(sums[t] + hidden[t] @ recurrent, cell[t])
+    return Trace(inputs, gates, cell, hidden)
+
+
 @final
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one step read and made. `joined` is (n, inputs + hidden), all others (n, hidden)."""
+class Trace:
+    """What a run read and made: `gates` (steps, n, 4 hidden), `cell` and `hidden` (1 + steps, n, hidden)."""
 
-    joined: Array
-    gates: tuple[Array, Array, Array, Array]
-    before: Array
+    inputs: Array
+    gates: Array
     cell: Array
-    squashed: Array
     hidden: Array
 
-    def back(self, d_hidden: Array, d_cell: Array) -> tuple[Array, Array]:
-        """From the derivatives by this step's states to those by its gates' sums, (n, 4 hidden), and by `before`."""
-        i, f, g, o = self.gates
-        d_cell = d_cell + d_hidden * o * (1 - self.squashed**2)
-        sums = (
-            d_cell * g * i * (1 - i),
-            d_cell * self.before * f * (1 - f),
-            d_cell * i * (1 - g**2),
-            d_hidden * self.squashed * o * (1 - o),
-        )
-        return np.concatenate(sums, axis=1), d_cell * f
+    @property
+    def outputs(self) -> Array:
+        """The states that came out, (steps, n, hidden)."""
+        return self.hidden[1:]
+
+    def back(self, d_outputs: Array, weights: Array) -> tuple[Array, Array, Array]:
+        """From the derivatives by the outputs to those by the inputs, by `weights` and by the bias."""
+        width = self.inputs.shape[2]
+        gates, recurrent, squashed = self.gates, weights[width:], np.tanh(self.cell[1:])
+        i, f, g, o = (gates[:, :, k * len(recurrent) : (k + 1) * len(recurrent)] for k in range(4))
+        slope = np.concatenate((i - i**2, f - f**2, 1 - g**2, o - o**2), axis=2)
+        outward = o * (1 - squashed**2)
+        d_sums, back, d_cell = np.empty_like(gates), np.zeros_like(self.cell[0]), np.zeros_like(self.cell[0])
+        for t in reversed(range(len(gates))):
+            d_hidden = d_outputs[t] + back
+            d_cell = d_cell + d_hidden * outward[t]
+            parts = (d_cell * g[t], d_cell * self.cell[t], d_cell * i[t], d_hidden * squashed[t])
+            d_sums[t] = np.concatenate(parts, axis=1) * slope[t]
+            back, d_cell = d_sums[t] @ recurrent.T, d_cell * f[t]
+        flat = d_sums.reshape(-1, d_sums.shape[2])
+        read = np.concatenate((self.inputs, self.hidden[:-1]), axis=2).reshape(len(flat), len(weights))
+        return (flat @ weights[:width].T).reshape(self.inputs.shape), read.T @ flat, flat.sum(axis=0)
 
 
-def step(inputs: Array, hidden: Array, cell: Array, weights: Array, bias: Array) -> Step:
-    """One step for n rows: `weights` is (inputs + hidden, 4 hidden), gates in torch's order: in, forget, cell, out."""
-    joined = np.concatenate((inputs, hidden), axis=1)
-    sums = joined @ weights + bias
-    width = hidden.shape[1]
-    i = _sigmoid(sums[:, :width])
-    f = _sigmoid(sums[:, width : 2 * width])
-    g = np.tanh(sums[:, 2 * width : 3 * width])
-    o = _sigmoid(sums[:, 3 * width :])
-    new = f * cell + i * g
-    squashed = np.tanh(new)
-    return Step(joined, (i, f, g, o), cell, new, squashed, o * squashed)
-
-
-def _sigmoid(x: Array) -> Array:
-    half: Array = 0.5 * np.tanh(0.5 * x)  # which cannot overflow
-    return half + 0.5
+@cache
+def _sigmoids(width: int, dtype: np.dtype[np.floating[Any]]) -> tuple[Array, Array]:
+    """Scale and offset of the gates: a sigmoid is tanh(x / 2) / 2 + 1 / 2, which cannot overflow."""
+    scale, offset = np.full(4 * width, 0.5, dtype), np.full(4 * width, 0.5, dtype)
+    scale[2 * width : 3 * width], offset[2 * width : 3 * width] = 1, 0
+    return scale, offset

@@ -15,6 +15,8 @@ from nas.controllers.policy_gradient import Baseline, clipped, reinforce
 from parameter_server.store import Pull, Store
 from search_spaces.decisions import Candidate
 
+LARGEST = 20.0  # of the ratio's logarithm: more would leave single precision, and Adam's step is the same by then
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Replica:
             pulled = self.store.pull() if learning.algorithm == "ppo" else batch.base
             unrolled = self.controller.unroll(pulled.tensors, tokens)
             if learning.algorithm == "ppo":
-                ratios = np.exp(unrolled.log_probabilities - sampled)
+                ratios = np.exp(np.minimum(unrolled.log_probabilities - sampled, LARGEST))
                 weights = clipped(advantages, ratios, learning.clip)
             else:
                 weights = reinforce(advantages)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = tuple[int, int]  # a replica, and the number of a batch of its
 
-REFUSALS: Final = 32  # proposals for one trial after which a controller is drawn from more evenly
+REFUSALS: Final = 32  # proposals for one trial after which the scores are halved, again and again
 
 
 @final
@@ -51,7 +51,7 @@ class Reinforce(Strategy):
     `perplexity` (`nas.controllers.rewards`); the rest is `nas.controllers.learning.Learning`'s. Ranges are searched
     on the grid of their `points`. A child that failed or was infeasible is paid as the worst so far.
 
-    What a refused proposal (`Deduplicate`) is replaced with is sampled alike; after 32 refusals ever more evenly, so
+    What a refused proposal (`Deduplicate`) is replaced with is sampled alike; with every 32 refusals more evenly, so
     that a controller that has settled on one candidate does not end a search that has more to try.
 
     Parameters follow from what was told, and are computed at the next ask.
@@ -128,7 +128,7 @@ class Reinforce(Strategy):
         replica, number = self._filling or self._next()
         member, begun = self._members[replica], self._batches.get((replica, number))
         base = member.store.pull() if begun is None or begun.base is None else begun.base
-        sample = member.sample(base, draw.generator(), max(1.0, draw.proposal / REFUSALS))
+        sample = member.sample(base, draw.generator(), 2.0 ** (draw.proposal // REFUSALS))
         note = {"replica": replica, "batch": number, "version": base.version, "log_probability": sample.log_probability}
         return self.trial(draw, sample.candidate, note)
 

@@ -1,0 +1,71 @@
+"""A small table with conditional decisions, all its candidates, and a controller that writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from nas.controllers.controller import Controller
+from nas.controllers.learning import Learning
+from nas.controllers.lstm import Array
+from search_spaces.decision import Choice, Range, When
+from search_spaces.decisions import Candidate, Decisions
+
+TABLE = Decisions(
+    {
+        "kind": Choice(("a", "b", "c")),
+        "depth": Range(1, 3, integer=True, count=3, when=When.among("kind", "a", "b")),
+        "rate1": Range(1e-3, 1e-1, log=True, count=3, when=When.at_least("depth", 2)),
+        "rate2": Range(1e-3, 1e-1, log=True, count=3, when=When.equals("kind", "c")),
+        "last": Choice((True, False)),
+    }
+)
+SHAPES = {
+    "one layer": Learning(layers=1, hidden=5),
+    "two layers": Learning(layers=2, hidden=4),
+    "squashed": Learning(layers=1, hidden=5, temperature=1.7, tanh_constant=2.5),
+    "shared": Learning(layers=2, hidden=3, shared=True, temperature=0.6),
+}
+
+
+def everything(decisions: Decisions = TABLE) -> list[Candidate]:
+    """All candidates whose numbers are `points`."""
+
+    def further(values: dict[str, str | int | float | bool], names: list[str]) -> Iterator[Candidate]:
+        if not names:
+            yield Candidate(values)
+            return
+        decision = decisions[names[0]]
+        if decision.when is not None and not decision.when.holds(values):
+            yield from further(values, names[1:])
+            return
+        for point in decision.points:
+            yield from further({**values, names[0]: point}, names[1:])
+
+    return list(further({}, list(decisions)))
+
+
+def drawn(controller: Controller, bound: float = 1.0, seed: int = 0) -> dict[str, Array]:
+    """Parameters in double precision, large enough that probabilities differ."""
+    return controller.initial(bound, np.random.default_rng(seed), "float64")
+
+
+def slopes(function: Callable[[dict[str, Array]], float], at: dict[str, Array], step: float = 1e-5) -> dict[str, Array]:
+    """The gradient of `function` by central differences."""
+    found = {}
+    for name, value in at.items():
+        found[name] = np.zeros_like(value)
+        for index in np.ndindex(*value.shape):
+            moved = [{**at, name: value.copy()} for _ in range(2)]
+            moved[0][name][index] += step
+            moved[1][name][index] -= step
+            found[name][index] = (function(moved[0]) - function(moved[1])) / (2 * step)
+    return found
+
+
+def assert_close(found: dict[str, Array], wanted: dict[str, Array], tolerance: float = 1e-8) -> None:
+    """Whether two gradients agree, tensor by tensor."""
+    assert found.keys() == wanted.keys()
+    for name, value in found.items():
+        np.testing.assert_allclose(value, wanted[name], rtol=1e-5, atol=tolerance, err_msg=name)
