@@ -47,7 +47,10 @@ SETTINGS: dict[str, Setting] = {
 TRIALS = 24
 STRATEGIES = sorted(available("nas.strategies", Strategy))
 OPTIONS: dict[str, dict[str, Any]] = {"pnas": {"beam": 4, "members": 2, "surrogate": "mlp"}}
-FURTHER: dict[str, list[dict[str, Any]]] = {}  # options of a strategy with which it goes through everything again
+FURTHER: dict[str, list[dict[str, Any]]] = {  # options of a strategy with which it goes through everything again
+    "halving": [{"brackets": 2}, {"candidates": "evolution"}],
+    "local_search": [{"step": "best"}],
+}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     name + "".join(f"-{value}" for value in further.values()): (name, {**OPTIONS.get(name, {}), **further})
     for name in STRATEGIES
