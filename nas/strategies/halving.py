@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from inspect import signature
 from typing import Any, TypeAlias, final
 
 from nas.rungs import Rung, ladder
@@ -147,5 +148,11 @@ def _strategy(named: str | Mapping[str, Any], setting: Setting) -> Strategy:
     name = options.pop("name", None)
     if not isinstance(name, str) or name == "halving":
         raise UserError(f"candidates is {named!r}, but must name another strategy than halving, such as random")
-    strategy: Strategy = load("nas.strategies", name, Strategy)(setting, **options)
+    found = load("nas.strategies", name, Strategy)
+    known = list(signature(found).parameters)[1:]
+    if wrong := sorted(set(options) - set(known)):
+        raise UserError(
+            f"candidates has {', '.join(map(repr, wrong))}, but the options of {name} are {', '.join(known) or 'none'}"
+        )
+    strategy: Strategy = found(setting, **options)
     return strategy

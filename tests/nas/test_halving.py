@@ -280,6 +280,11 @@ def test_candidates_come_from_a_strategy_that_learns_from_the_lowest_rung(
         ({"brackets": 0}, "brackets is 0"),
         ({"candidates": "halving"}, "must name another strategy"),
         ({"candidates": {"population": 3}}, "must name another strategy"),
+        (
+            {"candidates": {"name": "evolution", "popul": 3}},
+            "'popul', but the options of evolution are population, sample",
+        ),
+        ({"candidates": {"name": "random", "popul": 3}}, "'popul', but the options of random are none"),
         ({"candidates": "evolutoin"}, "did you mean 'evolution'"),
     ],
 )
