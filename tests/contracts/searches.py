@@ -46,10 +46,14 @@ SETTINGS: dict[str, Setting] = {
 }
 TRIALS = 24
 STRATEGIES = sorted(available("nas.strategies", Strategy))
-OPTIONS: dict[str, dict[str, Any]] = {"pnas": {"beam": 4, "members": 2, "surrogate": "mlp"}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "pnas": {"beam": 4, "members": 2, "surrogate": "mlp"},
+    "reinforce": {"batch": 4, "hidden": 16, "learning_rate": 0.03},
+}
 FURTHER: dict[str, list[dict[str, Any]]] = {  # options of a strategy with which it goes through everything again
     "halving": [{"brackets": 2}, {"candidates": "evolution"}],
     "local_search": [{"step": "best"}],
+    "reinforce": [{"algorithm": "reinforce", "replicas": 3}],
 }
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     name + "".join(f"-{value}" for value in further.values()): (name, {**OPTIONS.get(name, {}), **further})
