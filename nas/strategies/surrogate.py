@@ -1,0 +1,84 @@
+"""Search with a model of what was told: a Gaussian process over the decisions, and expected improvement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, final
+
+from nas.strategy import Draw, Setting, Strategy, gained
+from search_spaces.decisions import Candidate
+from workers.errors import UserError
+from workers.objectives import Outcome
+from workers.trial import Result, Trial
+
+if TYPE_CHECKING:
+    from nas.surrogates.advisor import Advisor
+
+FEW, MANY = 4, 12  # trials at random to begin with, for small and for large tables
+
+
+@final
+class SurrogateSearch(Strategy):
+    """Fits a Gaussian process to everything told and tries what promises the largest improvement."""
+
+    objectives_at_most = 1
+    foreign = True
+
+    def __init__(self, setting: Setting, initial: int | None = None, pool: int = 1_500) -> None:
+        super().__init__(setting)
+        for name, value in (("initial", initial), ("pool", pool)):
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}, but strategy surrogate needs at least 1")
+        self.initial = min(MANY, max(FEW, len(setting.decisions) + 2)) if initial is None else initial
+        self.pool = pool
+        self._asked: dict[int, Candidate] = {}
+        self._open: dict[int, None] = {}
+        self._told: dict[int, float | Outcome] = {}  # the gain, or why there is none, in the order of telling
+        self._events = 0
+        # All below are caches: what they hold follows from the above.
+        self._advisor: Advisor | None = None
+        self._ranking: tuple[tuple[int, Draw], Sequence[Candidate]] | None = None
+
+    def asked(self, trial: Trial) -> None:
+        if trial.full and trial.parent is None:
+            self._events += 1
+            self._asked[trial.id] = trial.candidate
+            self._open[trial.id] = None
+
+    def told(self, result: Result) -> None:
+        if result.trial_id not in self._asked:
+            return
+        self._events += 1
+        self._open.pop(result.trial_id, None)
+        self._told.pop(result.trial_id, None)
+        found = gained(result, self.setting.objectives)
+        if result.outcome is Outcome.INFEASIBLE:
+            self._told[result.trial_id] = Outcome.INFEASIBLE
+        else:
+            self._told[result.trial_id] = Outcome.FAILED if found is None else found[0]
+
+    def propose(self, draw: Draw) -> Trial:
+        """Number `draw.proposal` of the ranking that this history and the first draw for the trial give."""
+        ranking = self._ranked(replace(draw, proposal=0))
+        if draw.proposal < len(ranking):
+            return self.trial(draw, ranking[draw.proposal])
+        return self.trial(draw, self.setting.decisions.sample(draw.generator()))
+
+    def _ranked(self, draw: Draw) -> Sequence[Candidate]:
+        """Candidates worth a trial, the best first, as long as nothing is asked or told."""
+        if self._ranking is None or self._ranking[0] != (self._events, draw):
+            self._ranking = ((self._events, draw), self._advised(draw))
+        return self._ranking[1]
+
+    def _advised(self, draw: Draw) -> Sequence[Candidate]:
+        if len(self._told) < min(self.initial, FEW) or len(self._asked) < self.initial:
+            return ()
+        import numpy as np
+
+        from nas.surrogates.advisor import Advisor, Told
+
+        if self._advisor is None:
+            self._advisor = Advisor(self.setting.decisions, self.pool)
+        generator = np.random.default_rng(draw.generator().getrandbits(64))
+        return self._advisor.ranked(Told(self._asked, self._told, list(self._open)), generator)

@@ -1,0 +1,171 @@
+"""Advisor: ranks what could be tried next, by all that was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias, final
+
+import numpy as np
+
+from nas.surrogates.acquisition import log_expected_improvement, log_feasibility
+from nas.surrogates.codes import Codes
+from nas.surrogates.evidence import LEARNED, Evidence, learnt_from, posterior
+from nas.surrogates.gaussian_process import GaussianProcess, Posterior
+from nas.surrogates.kernel import Kernel
+from nas.surrogates.moves import enumerated, mutated, neighbours
+from nas.surrogates.targets import warped
+from search_spaces.decisions import Candidate, Decisions
+from workers.objectives import Outcome
+
+if TYPE_CHECKING:
+    from nas.surrogates.codes import Rows
+    from nas.surrogates.kernel import Matrix
+
+    Collect: TypeAlias = Callable[["Told", int], Evidence]
+
+PARENTS = 10  # the best told, whose mutations are looked at
+CLOSE = 3  # of them, whose every neighbour is looked at
+REFINED = 5  # candidates around which the search goes on
+DRAWN = 0.2  # of the pool: drawn from the whole space
+ENUMERABLE = 2_000  # candidates of a space that is looked at as a whole
+STEPS = 30  # of the optimiser that fits parameters
+ROUNDS = 1  # of refinement
+NARROW = 0.03  # spread of numbers there, as a share of the range
+EXPLORED = 0.15  # of the asks: a sample of the posterior decides instead of the expected improvement
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of the trials of a search: gains (or why there is none) in the order of telling, and what runs."""
+
+    candidates: Mapping[int, Candidate]
+    outcomes: Mapping[int, float | Outcome]
+    running: Sequence[int]
+
+
+@final
+class Advice(Sequence[Candidate]):
+    """Rows as the candidates they stand for."""
+
+    def __init__(self, codes: Codes, rows: Rows) -> None:
+        self._codes, self._rows = codes, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: int) -> Candidate:  # type: ignore[override]
+        return self._codes.candidate(self._rows[place].tolist())
+
+
+@final
+class Advisor:
+    """Believes what a Gaussian process says of a table of decisions.
+
+    Nothing that it remembers changes its advice: encoded rows, and the parameters fitted to the beginnings of a
+    history, which is expected to go on where it was.
+    """
+
+    def __init__(self, decisions: Decisions, pool: int) -> None:
+        self.codes = Codes(decisions)
+        self.process = GaussianProcess(Kernel(self.codes))
+        self.pool = pool
+        self._every = enumerated(self.codes) if decisions.size() <= ENUMERABLE else None
+        self._rows: dict[int, Rows] = {}
+        self._tried: set[bytes] = set()
+        self._fits: dict[str, tuple[int, Matrix]] = {}
+
+    def ranked(self, told: Told, generator: np.random.Generator) -> Advice:
+        """Candidates that were not tried, the most promising first."""
+        self._encode(told)
+        evidence = self._valued(told, len(told.outcomes))
+        value = self._posterior("value", self._valued, told, self._of(told.running))
+        feasible = None
+        if Outcome.INFEASIBLE in told.outcomes.values():
+            feasible = self._posterior("feasible", self._labelled, told, self._of([]))
+        best = float(value.predict(evidence.rows)[0].max()) if len(evidence) else 0.0
+        explore = generator.random() < EXPLORED
+
+        def score(rows: Rows) -> Matrix:
+            mean, deviation = value.predict(rows)
+            if explore:
+                scores = mean + deviation * generator.standard_normal(len(rows))
+            else:
+                scores = log_expected_improvement(mean, deviation, best)
+            if feasible is not None:
+                mean, deviation = feasible.predict(rows)
+                scores += log_feasibility(mean, np.hypot(deviation, feasible.noise))
+            return scores
+
+        return Advice(self.codes, self._best(self._candidates(evidence, generator), score, generator))
+
+    def _posterior(self, name: str, evidence: Collect, told: Told, pending: Rows) -> Posterior:
+        """What is believed of `evidence`, by parameters that were fitted to a beginning of it."""
+        count = learnt_from(len(told.outcomes))
+        if self._fits.get(name, (None,))[0] != count:
+            learned = evidence(told, count).bounded(LEARNED)
+            steps = STEPS if len(learned) else 0
+            parameters = self.process.fitted(learned.rows, learned.targets, steps) if steps else self.process.start
+            self._fits[name] = (count, parameters)
+        return posterior(self.process, self._fits[name][1], evidence(told, len(told.outcomes)), pending)
+
+    def _valued(self, told: Told, count: int) -> Evidence:
+        """The gains of the first so many told, on a scale for a Gaussian process; failures count as the worst."""
+        first = dict(islice(told.outcomes.items(), count))
+        trials = [trial for trial, outcome in first.items() if outcome is not Outcome.INFEASIBLE]
+        gains = np.array([np.nan if isinstance(first[t], Outcome) else first[t] for t in trials], dtype=np.float64)
+        known = np.isfinite(gains)
+        gains[~known] = gains[known].min() if known.any() else 0.0
+        return Evidence(self._of(trials), warped(gains))
+
+    def _labelled(self, told: Told, count: int) -> Evidence:
+        """+1 for each of the first so many told that was feasible, -1 for the others."""
+        first = dict(islice(told.outcomes.items(), count))
+        labels = [-1.0 if outcome is Outcome.INFEASIBLE else 1.0 for outcome in first.values()]
+        return Evidence(self._of(list(first)), np.array(labels))
+
+    def _candidates(self, evidence: Evidence, generator: np.random.Generator) -> Rows:
+        """What is looked at: everything in a small space, else mutations of the best and some of everywhere."""
+        if self._every is not None:
+            return self._every
+        drawn = self.codes.sample(max(1, round(self.pool * DRAWN)), generator)
+        if not len(evidence):
+            return drawn
+        order = np.argsort(-evidence.targets, kind="stable")[:PARENTS]
+        parents = np.repeat(evidence.rows[order], -(-(self.pool - len(drawn)) // len(order)), axis=0)
+        near = neighbours(self.codes, evidence.rows[order[:CLOSE]], generator)
+        return np.concatenate([near, mutated(self.codes, parents, generator), drawn])
+
+    def _best(self, rows: Rows, score: Callable[[Rows], Matrix], generator: np.random.Generator) -> Rows:
+        """The untried of the rows, and of those around the best of them, the best first."""
+        met = set(self._tried)
+        rows = _new(rows, met)
+        scores = score(rows)
+        for _ in range(0 if self._every is not None else ROUNDS):
+            best = rows[np.argsort(-scores, kind="stable")[:REFINED]]
+            close = mutated(self.codes, np.repeat(best, 20, axis=0), generator, 1, NARROW)
+            further = _new(np.concatenate([neighbours(self.codes, best, generator), close]), met)
+            rows, scores = np.concatenate([rows, further]), np.concatenate([scores, score(further)])
+        return rows[np.argsort(-scores, kind="stable")]
+
+    def _encode(self, told: Told) -> None:
+        new = [trial for trial in told.candidates if trial not in self._rows]
+        for trial, row in zip(new, self.codes.rows([told.candidates[trial] for trial in new]), strict=True):
+            self._rows[trial] = row
+            self._tried.add(row.tobytes())
+
+    def _of(self, trials: Sequence[int]) -> Rows:
+        return np.array([self._rows[trial] for trial in trials]).reshape(len(trials), len(self.codes))
+
+
+def _new(rows: Rows, met: set[bytes]) -> Rows:
+    """The rows that were not met yet, each once, and from now on they are."""
+    kept = []
+    for place, row in enumerate(rows):
+        key = row.tobytes()
+        if key not in met:
+            met.add(key)
+            kept.append(place)
+    return rows[kept]

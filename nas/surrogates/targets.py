@@ -1,0 +1,45 @@
+"""Targets: gains on a scale that a Gaussian process can believe in, whatever unit and tails they have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TOP = 0.2  # the least share of the distance from median to best that counts as one
+
+
+def warped(gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Increasing in the gains, equal where they are; free of their unit and origin, with mean 0.
+
+    The mean of two views: their normal scores, which no outlier moves, and their distances from the median, which
+    keep what is known of the best, in units of the upper half, logarithmic below.
+    """
+    if not len(gains) or not np.abs(gains).max() > 0.0:
+        return np.zeros(len(gains))
+    gains = gains / np.abs(gains).max()  # so that no difference overflows
+    return (_normal_scores(gains) + _compressed(gains)) / 2.0
+
+
+def _normal_scores(gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The normal quantile of each one's rank, the mean rank for equal ones."""
+    from scipy.special import ndtri
+
+    _, places, counts = np.unique(gains, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - 0.5 * counts
+    return np.asarray(ndtri(ranks[places] / len(gains)))
+
+
+def _compressed(gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distances from the median, of variance 1: linear above, logarithmic below."""
+    middle, high, best = np.median(gains), np.quantile(gains, 0.9), gains.max()
+    unit = max(high - middle, _TOP * (best - middle))
+    if not unit > 0.0:
+        unit = max(middle - gains.min(), np.finfo(float).tiny)
+    above, below = np.maximum(gains - middle, 0.0) / unit, np.maximum(middle - gains, 0.0)
+    away = above - (np.log(below + unit) - np.log(unit))  # where unit is tiny, below / unit would overflow
+    away -= away.mean()
+    return np.asarray(away / max(away.std(), 1e-12))
