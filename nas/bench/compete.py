@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from typing import Protocol, TypeAlias, final
 
 from nas.bench.run import Contest, Told
@@ -57,6 +59,17 @@ def compete(
     return {name: tuple([found[name, seed] for seed in seeds]) for name in searchers}
 
 
+def read(source: Source) -> Table:
+    """The table, read in half of the time: nobody looks for garbage among hundreds of thousands of new objects."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return source()
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def cores() -> int:
     """How many processes can work at once here."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -73,11 +86,7 @@ class _Field:
 
     @cached_property
     def table(self) -> Table:
-        gc.disable()  # looking for garbage among hundreds of thousands of new objects takes as long as making them
-        try:
-            return self.source()
-        finally:
-            gc.enable()
+        return read(self.source)
 
     def run(self, name: str, seed: int) -> Trace:
         table = self.table
@@ -98,15 +107,34 @@ def _here(field: _Field, work: Sequence[Work]) -> Iterator[tuple[Work, Trace]]:
 
 def _spread(field: _Field, work: Sequence[Work], processes: int) -> Iterator[tuple[Work, Trace]]:
     """In the order in which they end."""
+    others = set(active_children())
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _enter, (field,))
     try:
-        running = {pool.submit(_run, *one): one for one in work}
+        with _uninterrupted():
+            running = {pool.submit(_run, *one): one for one in work}
         for future in as_completed(running):
             yield running.pop(future), future.result()
     except BrokenProcessPool:
         raise UserError("a process of the benchmark was ended from outside: was there too little memory?") from None
+    except BaseException:
+        for process in set(active_children()) - others:
+            process.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C is no business of processes that are started here, not even while they import."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _entered: list[_Field] = []  # in a process that was started by `_spread`
@@ -114,9 +142,17 @@ _entered: list[_Field] = []  # in a process that was started by `_spread`
 
 def _enter(field: _Field) -> None:
     """Begin a process of `_spread`; the table is read with the first search, so that its errors come home."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent has the last word, and none of its children a traceback
+    threading.Thread(target=_follow, daemon=True).start()
     _settle()
     _entered.append(field)
+
+
+def _follow() -> None:
+    """End this process with the one that started it, however that ends."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(name: str, seed: int) -> Trace:

@@ -100,7 +100,7 @@ def bench(  # noqa: PLR0913 - the parameters of a command are its options
 
     from nas.bench.comparison import MEASURES
     from nas.bench.comparison import compare as duel
-    from nas.bench.compete import compete
+    from nas.bench.compete import compete, read
     from nas.bench.outcome import outcome
     from nas.bench.run import Contest
     from nas.cli import contest as said
@@ -127,7 +127,7 @@ def bench(  # noqa: PLR0913 - the parameters of a command are its options
     }
     source = said.source(table, columns)
     searchers = said.contestants(strategy, option, bare)
-    known = source()
+    known = read(source)
     with progress(searchers, runs) as heard:
         traces = compete(source, searchers, Contest(trials, workers), range(seed, seed + runs), processes, heard)
     found = outcome(known, Contest(trials, workers), traces, target)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations, product
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import final
 
@@ -275,6 +279,56 @@ def test_what_comes_out_does_not_depend_on_the_number_of_processes() -> None:
 def test_an_error_says_whose_it_is_and_with_which_seed(processes: int) -> None:
     with pytest.raises(UserError, match="mine, seed 1: RuntimeError: no luck with small"):
         compete(partial(line, [1.0]), {"mine": failing}, Contest(2), [1, 2], processes)
+
+
+SLOW = """
+import os, sys, time
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from bench_tables import line
+from nas.bench.compete import compete
+from nas.bench.run import Contest
+
+def wait(table, contest, seed):
+    (Path({folder!r}) / str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    compete(partial(line, [1.0]), {{"wait": wait}}, Contest(1), [1, 2], 2)
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except OSError:  # no such file system here, or just gone
+        return not Path("/proc").is_dir()
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "waited for a minute"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_the_one_that_started_it(tmp_path: Path, end: signal.Signals) -> None:
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(SLOW.format(tests=str(Path(__file__).parent), folder=str(begun)))
+    parent = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE)
+    until(lambda: len(list(begun.iterdir())) == 2)
+    children = [int(one.name) for one in begun.iterdir()]
+    assert all(map(alive, children))
+    parent.send_signal(end)
+    parent.communicate()
+    until(lambda: not any(map(alive, children)))
 
 
 def test_a_process_that_only_searches_loads_neither_numpy_nor_torch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ SERIES = (
     *("search_mean", "search_median", "report_mean", "report_sem", "report_median", "rank_median"),
     *("search_rank_median", "virtual_seconds_mean"),
 )
+ENDS = ("_mean", "_sem", "_median", "_q25", "_q75")
 
 
 def nas(*arguments: object) -> Any:
@@ -101,6 +103,18 @@ def test_people_get_a_table_tests_and_a_drawing(file: Path, tmp_path: Path) -> N
         ["random", ":", "evolution", measure] for measure in ("search", "report")
     ]
     assert ElementTree.parse(drawn).getroot().tag.endswith("svg")
+
+
+def test_the_page_names_every_key(file: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bench.md").read_text()
+    common = ("--table", file, *WIDE, "--strategy", "random,evolution", "--trials", 3, "--runs", 2)
+    found = told(*common, "--compare", "--target", 0.7)
+    named = set(re.findall(r"`(\w+)`", page))
+    expanded = {f"{name}{end}" for name in ("search", "report", "search_regret", "report_regret") for end in ENDS}
+    one = found["strategies"]["random"]
+    assert set(found) | set(found["comparisons"][0]) | set(one["reached_target"]) <= named
+    assert set(one) - expanded <= named
+    assert expanded <= set(one)
 
 
 def test_comparisons_are_in_the_json_where_asked_for(file: Path) -> None:
