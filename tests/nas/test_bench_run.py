@@ -20,7 +20,9 @@ from bench_tables import line, table
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.bench.columns import Columns
 from nas.bench.compete import Searcher, compete
+from nas.bench.file_table import FileTable
 from nas.bench.run import Contest, Contestant, Told, run
 from nas.bench.table import Key, Row, Table, Training, World, objective
 from nas.bench.trace import trace
@@ -166,6 +168,20 @@ def test_random_search_reaches_what_counting_all_draws_gives() -> None:
         assert abs(off) < 4 * stdev(reached) / math.sqrt(len(reached))
 
 
+@pytest.mark.slow
+def test_random_search_of_a_published_table_reports_what_its_ranks_give(data_root: Path) -> None:
+    """Of k rows drawn without replacement that of rank i is the best in C(n - i - 1, k - 1) of C(n, k) ways."""
+    edges = tuple(f"op{edge}" for edge in range(6))
+    file = FileTable(data_root / "nb201" / "nb201.csv.gz", Columns(edges, "c10_val200_s0", "c10_test200"))
+    found = compete(file, {"random": RANDOM}, Contest(100), range(200))["random"]
+    rows = sorted(file().rows.values(), key=lambda row: -row.trainings[1][0].value)
+    for drawn in (10, 50, 100):
+        ways = [math.comb(len(rows) - i - 1, drawn - 1) / math.comb(len(rows), drawn) for i in range(3000)]
+        expected = sum(row.reported * share for row, share in zip(rows, ways, strict=False)) / sum(ways)
+        reached = [one.report[drawn - 1] or 0.0 for one in found]
+        assert abs(fmean(reached) - expected) < 4 * stdev(reached) / math.sqrt(len(reached))
+
+
 def test_nothing_is_trained_twice_unless_bare_and_the_end_is_all_there_is() -> None:
     found = line([1.0, 2.0, 3.0])
     told = run(found, RANDOM, Contest(50), 0)
@@ -287,6 +303,7 @@ from functools import partial
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from bench_tables import line
+from nas.bench.columns import Columns
 from nas.bench.compete import compete
 from nas.bench.run import Contest
 
