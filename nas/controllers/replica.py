@@ -12,6 +12,7 @@ import numpy as np
 from nas.controllers.controller import Controller, Sample
 from nas.controllers.learning import Learning
 from nas.controllers.policy_gradient import Baseline, clipped, reinforce
+from nas.controllers.threads import on_one_thread
 from parameter_server.store import Pull, Store
 from search_spaces.decisions import Candidate
 
@@ -50,10 +51,12 @@ class Replica:
         generator = np.random.default_rng(Random(f"{seed}/controller").getrandbits(64))
         self.store.create(self.controller.initial(self.learning.initial, generator))
 
+    @on_one_thread()
     def sample(self, base: Pull, generator: Random, heat: float = 1.0) -> Sample:
         """A child, from the parameters `base`."""
         return self.controller.sample(base.tensors, generator, heat)
 
+    @on_one_thread()
     def learn(self, batch: Batch) -> None:
         """Push what the rewards of a batch ask for."""
         learning, count = self.learning, len(batch.candidates)

@@ -54,7 +54,10 @@ class Reinforce(Strategy):
     What a refused proposal (`Deduplicate`) is replaced with is sampled alike; with every 32 refusals more evenly, so
     that a controller that has settled on one candidate does not end a search that has more to try.
 
-    Parameters follow from what was told, and are computed at the next ask.
+    Parameters follow from what was told, and are computed at the next ask: 1 ms per trial of six decisions on the
+    average (0.4 ms with `zoph2017`), so 100,000 trials that are heard again delay one ask by 2 minutes by default, 80 s
+    with `nasnet2018`, 12 s with `zoph2017`. A trial's note holds its `replica`, the number of its `batch`, the
+    `version` of the parameters that wrote it, and its `log_probability`.
     """
 
     objectives_at_most = 1
@@ -146,13 +149,14 @@ class Reinforce(Strategy):
     def _catch_up(self) -> None:
         """Let the batches begin and end that did so since the last proposal."""
         members = self._members or self._created()
-        for key, heard in self._turns[self._done :]:
+        while self._done < len(self._turns):
+            key, heard = self._turns[self._done]
+            self._done += 1
             batch = self._batches[key]
             if heard < 0:
                 batch.base = members[0].store.pull()
             else:
                 self._end(key, self._batches.pop(key), heard)
-        self._done = len(self._turns)
 
     def _end(self, key: Key, batch: _Batch, heard: int) -> None:
         """A batch is told in full: pay for it as of then, and learn from it."""

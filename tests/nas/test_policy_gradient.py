@@ -12,6 +12,7 @@ from controlling import SHAPES, TABLE, assert_close, drawn, everything, slopes
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import percentileofscore
+from threadpoolctl import ThreadpoolController
 
 from nas.controllers import replica as replicas
 from nas.controllers.controller import Controller
@@ -263,3 +264,23 @@ def test_replicas_begin_with_the_same_parameters() -> None:
 def test_wrong_numbers_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         replace(Learning(), **options)
+
+
+def test_a_lesson_is_computed_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in ThreadpoolController().info() if library["user_api"] == "blas"]
+
+    seen: list[list[int]] = []
+
+    def watching(advantages: Array, ratios: Array, clip: float) -> Array:
+        seen.append(threads())
+        return clipped(advantages, ratios, clip)
+
+    monkeypatch.setattr(replicas, "clipped", watching)
+    member = made(replace(SHAPES["one layer"], epochs=1), SGD(0.1))
+    with ThreadpoolController().select(user_api="blas").limit(limits=2):
+        before = threads()
+        member.learn(batch(member, CANDIDATES[:2], [0.0, 1.0]))
+        assert threads() == before
+    assert 1 not in before
+    assert 1 in seen[0]  # numpy's; what others brought along is left alone
