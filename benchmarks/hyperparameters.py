@@ -5,7 +5,8 @@
 HPOLib's four and HPOBench's eight, as a user installs them; 100 trials, 30 runs, one worker. In a run everybody meets
 the same trainings (one of the published repeats, drawn for each row); within a run the best value after so many trials
 is ranked, equal ones sharing the mean of their ranks, and ranks are averaged over runs and tables. Regret is in units
-of the distance from a table's median row to its best one. Slow rivals join with ten runs.
+of the distance from a table's median row to its best one. Tests are of ranks, and of regrets; slow rivals join with
+ten runs.
 """
 
 from __future__ import annotations
@@ -69,8 +70,13 @@ def measured(shape: Figure, names: Sequence[str], entries: Sequence[Entry]) -> d
         for trials in AFTER:
             lacking[trials][name] = {one: regrets(known, found[:runs], trials) for one, found in traces.items()}
     ranks = {trials: ranked(found) for trials, found in lacking.items()}
-    whole = {one.name: [-value for name in names for value in lacking[AFTER[-1]][name][one.name]] for one in entries}
-    tests = compare(whole, OURS) if OURS in whole else []
+    last = AFTER[-1]
+    by_rank = {one.name: [-r for name in names for r in ranks[last][one.name][name]] for one in entries}
+    by_regret = {one.name: [-r for name in names for r in lacking[last][name][one.name]] for one in entries}
+    tests = {
+        what: compare(found, OURS) if OURS in found else []
+        for what, found in (("ranks", by_rank), ("regrets", by_regret))
+    }
     return {
         "runs": runs,
         "mean_rank": {
@@ -78,13 +84,15 @@ def measured(shape: Figure, names: Sequence[str], entries: Sequence[Entry]) -> d
             for one in entries
         },
         "mean_rank_by_table": {
-            name: {one.name: fmean(ranks[AFTER[-1]][one.name][name]) for one in entries} for name in names
+            name: {one.name: fmean(ranks[last][one.name][name]) for one in entries} for name in names
         },
         "regret_by_table": {
-            name: {one: _mean(values) for one, values in lacking[AFTER[-1]][name].items()} for name in names
+            name: {one: _mean(values) for one, values in lacking[last][name].items()} for name in names
         },
-        "tests": [one.json() for one in tests],
-        "sentences": [one.sentence(f"after {AFTER[-1]} trials") for one in tests],
+        "tests": {what: [one.json() for one in found] for what, found in tests.items()},
+        "sentences": [
+            one.sentence(f"after {last} trials, by {what}") for what, found in tests.items() for one in found
+        ],
     }
 
 
