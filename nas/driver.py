@@ -27,7 +27,6 @@ from nas.versions import versions
 from nas.wrappers.final import Final
 from workers.artifacts import Artifacts
 from workers.errors import UserError
-from workers.objectives import Outcome
 from workers.pool import Pool
 from workers.trial import Json
 
@@ -185,7 +184,8 @@ def _ending(strategy: Final, journal: Journal, interrupt: Interrupt) -> Ending:
         return Ending(journal.search, "stopped", "a user asked for it")
     if not history.trials and strategy.reason:
         return Ending(journal.search, "failed", f"nothing was tried: {strategy.reason}")
-    if history.trials and not history.outcomes[Outcome.COMPLETED]:
+    trained = any(record.completed and not record.trial.proxy for record in history.trials.values())
+    if history.trials and not trained:
         errors = [record.result.error for record in history.trials.values() if record.result and record.result.error]
         last = f"; the last error: {errors[-1]}" if errors else ""
         return Ending(journal.search, "failed", f"none of {len(history.trials)} trials completed{last}")

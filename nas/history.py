@@ -70,8 +70,8 @@ class TrialRecord:
 
     @property
     def arm(self) -> str:
-        """Who asked for it: `strategy`, `baseline`, `enqueued`, `final` (retraining) or `test`."""
-        return str(self.trial.note.get("arm", "strategy"))
+        """Who asked for it: `strategy`, `baseline`, `enqueued`, `final` (retraining) or `test`; or `proxy`."""
+        return "proxy" if self.trial.proxy else str(self.trial.note.get("arm", "strategy"))
 
     @property
     def completed(self) -> bool:
@@ -211,8 +211,8 @@ class History:
         return [trial for trial, record in self.trials.items() if record.result is None]
 
     def searched(self) -> list[TrialRecord]:
-        """The trials of the search proper: neither the final retraining nor the test."""
-        return [record for record in self.trials.values() if record.arm not in ("final", "test")]
+        """The trainings of the search proper: neither proxies, nor the final retraining, nor the test."""
+        return [record for record in self.trials.values() if record.arm not in ("proxy", "final", "test")]
 
     def ranked(self, objectives: Sequence[Objective], arm: str | None = None) -> list[tuple[TrialRecord, Gains]]:
         """The completed trials of the search (of one arm) that are `full`, with their gains, oldest first."""

@@ -28,12 +28,13 @@ class Tally:
         self.searched = 0
         self.ended = 0
         self.apart = 0
+        self.proxies = 0
 
     def update(self, history: History) -> list[TrialRecord]:
         """Take in what is new in `history`; the trials that ended since the last call, in the order they were asked."""
         for record in islice(history.trials.values(), self.asked, None):
             self.open[record.trial.id] = record
-            self.searched += record.arm not in APART
+            self.searched += record.arm not in (*APART, "proxy")
         self.asked = len(history.trials)
         ended = [record for record in self.open.values() if record.result is not None]
         for record in ended:
@@ -48,6 +49,9 @@ class Tally:
 
     def _count(self, record: TrialRecord) -> None:
         assert record.result is not None
+        if record.arm == "proxy":
+            self.proxies += 1
+            return
         if record.arm in APART:
             self.apart += 1
         else:

@@ -34,6 +34,7 @@ CHECKPOINT = "checkpoint.safetensors"
 EXAMPLES = "examples.safetensors"
 TRACEBACK = "traceback.txt"
 _NOTHING = contextlib.nullcontext()
+SEEN = 128  # examples that proxies look at, as published with NASWOT
 EXPECTED = (UserError, DecisionError, UnfitError, DivergedError)  # whose message says all that a person needs
 
 
@@ -75,6 +76,9 @@ class Child:
             self.device = device_name(getattr(self.task, "device", "auto"))
         if model is not None and "latency" in self.setup.measure:
             lock = self._measure(model)
+        if model is not None and attempt.trial.proxy and not self._tests:
+            self._look(model)
+            return
         last = self._epochs(model, state, report, lock)
         if "seconds" in self.setup.measure:
             self.known["seconds"] = self.device_seconds
@@ -185,6 +189,23 @@ class Child:
             self.device_seconds += time.perf_counter() - started
         self._within_ceilings(self.known)
         return lock
+
+    def _look(self, model: nn.Module) -> None:
+        """Score the network as it is; no objective is asked of that."""
+        import torch
+
+        from workers.proxy import score
+
+        started = time.perf_counter()
+        seed = derived(self.attempt.trial.seed, "minibatch")
+        inputs = self.task.minibatch(SEEN, seed)
+        if inputs is None:
+            noise = torch.Generator().manual_seed(seed)
+            inputs = tuple(torch.randn(SEEN, *s, generator=noise) for s in self.task.signature.inputs.values())
+        device = device_of(getattr(self.task, "device", "auto"))
+        self.metrics = {**self.known, **score(model.to(device), [one.to(device) for one in inputs])}
+        self.device_seconds += time.perf_counter() - started
+        self._within_ceilings(self.metrics)
 
     def _within_ceilings(self, metrics: Mapping[str, float]) -> None:
         for name in self.setup.ceilings if not self._tests else ():

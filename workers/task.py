@@ -94,6 +94,13 @@ class Task(ABC):
         With nothing left to train it yields once: the metrics of the model in `state` on `trial.split`.
         """
 
+    def minibatch(self, size: int, seed: int) -> tuple[torch.Tensor, ...] | None:
+        """At most `size` training examples as a model takes them, on the CPU, drawn by `seed`; None where none can be.
+
+        For proxies (`workers.proxy`), which otherwise see noise of the signature's shapes.
+        """
+        return None
+
     def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, tuple[nn.Module, tuple[Any, ...]]]:
         """What is exported: name to (module, example inputs with a batch of 2)."""
         raise NotImplementedError(f"{type(self).__name__} has no model to export")

@@ -221,6 +221,13 @@ def first_images(data: ImageData, count: int) -> Tensor:
     return judged.normalised(judged.take(torch.arange(min(count, len(judged))))[0])
 
 
+def some_images(data: ImageData, count: int, seed: int) -> Tensor:
+    """At most `count` training images, drawn by `seed`, as a network reads them, on the CPU."""
+    seen = Examples(data.train, data, Device(torch.device("cpu"), bf16=False, channels_last=False))
+    drawn = torch.randperm(len(seen), generator=torch.Generator().manual_seed(seed))[:count]
+    return seen.normalised(seen.take(drawn)[0])
+
+
 @torch.no_grad()
 def _answers(model: nn.Module, judged: Examples) -> dict[str, Tensor]:
     """A few inputs and their logits, computed on the CPU in 32 bits, where an export is compared with them."""

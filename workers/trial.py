@@ -18,7 +18,8 @@ Split: TypeAlias = Literal["validation", "test"]
 class Trial:
     """Train `candidate` for `epochs` of a schedule that is `horizon` long, from scratch or from `parent`'s checkpoint.
 
-    `epochs=0` only evaluates. `split` is what the metrics are measured on; only the final stage asks for the test set.
+    `epochs=0` only evaluates; without a parent it is a proxy: what can be said of a network that was never trained.
+    `split` is what the metrics are measured on; only the final stage asks for the test set.
     `note` is private JSON of the strategy; workers do not read it. Equal `seed` and candidate mean equal training.
     """
 
@@ -35,6 +36,11 @@ class Trial:
     def full(self) -> bool:
         """Whether this trains to the end of its schedule: neither a rung nor a proxy."""
         return self.epochs >= self.horizon
+
+    @property
+    def proxy(self) -> bool:
+        """Whether nothing is trained, and nothing was."""
+        return self.epochs == 0 and self.parent is None
 
     def json(self) -> dict[str, Json]:
         """Everything that is not at its default, for the journal and for a worker."""

@@ -157,7 +157,7 @@ class Final(Wrapper):
 
     def _best(self, count: int = 1) -> list[Trial]:
         """The best of the search's full trials (else of all), isomorphic candidates counted once."""
-        completed = [trial for trial in self._searched.values() if trial.id in self._results]
+        completed = [trial for trial in self._searched.values() if trial.id in self._results and not trial.proxy]
         full = [trial for trial in completed if trial.full]
         best: dict[object, Trial] = {}
         for trial in ranked(full or completed, lambda t: self._results[t.id].metrics, self.setting.objectives):

@@ -175,6 +175,21 @@ def test_the_best_is_none_that_was_trained_for_a_part_or_apart() -> None:
     assert (tally.ended, tally.apart, tally.outcomes) == (4, 1, {"completed": 4})
 
 
+def test_looks_at_untrained_networks_are_counted_apart() -> None:
+    parameters = Objective("parameters", Direction.MINIMIZE)
+    watch, clock, stream = showing(Goal("digits", (parameters,), trials=1))
+    history = History()
+    watch.turn(history, Machines())
+    for number in range(2):
+        history.asked(Trial(number, Candidate({"x": number}), epochs=0, horizon=1), 0.0)
+        history.told(Result(number, 1, Outcome.COMPLETED, {"parameters": 5.0}), 1.0)
+    assert {record.arm for record in history.trials.values()} == {"proxy"}
+    assert history.searched() == []
+    clock.now = 2.0
+    watch.turn(history, Machines())
+    assert stream.getvalue().splitlines()[-1].startswith("0 of 1 trials; 2 looked at untrained; none completed yet")
+
+
 def test_before_anything_is_fully_trained_the_best_rung_is_shown() -> None:
     watch, clock, stream = showing()
     history = History()

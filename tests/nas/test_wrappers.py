@@ -391,3 +391,51 @@ def test_a_target_can_be_raised_and_taken_away() -> None:
     assert inner.exhausted
     strategy.extend({"budget": {"trials": 9, "target": None}})
     assert not inner.exhausted
+
+
+def proxy(number: int, horizon: int = 2) -> Trial:
+    return Trial(number, Candidate({"a": number % 6, "b": number // 6 % 6}), epochs=0, horizon=horizon)
+
+
+def test_looks_at_untrained_networks_are_no_trials_until_they_are_a_hundred() -> None:
+    strategy = Budget(Uniform(SETTING), Limits(trials=3), lambda: 0.0)
+    for number in range(99):
+        strategy.hear(proxy(number))
+    assert (strategy.trials, strategy.epochs) == (0, 0)
+    strategy.hear(proxy(99))
+    assert (strategy.trials, strategy.epochs) == (1, 2)
+    assert sum(strategy.ask() is not None for _ in range(9)) == 2
+    endless = Budget(Uniform(SETTING), Limits(trials=2), lambda: 0.0)
+    for number in range(200):
+        endless.hear(proxy(number))
+    assert endless.exhausted, "who only looks comes to an end, too"
+
+
+def test_an_evaluation_of_what_was_trained_is_a_trial() -> None:
+    strategy = Budget(Uniform(SETTING), Limits(trials=3), lambda: 0.0)
+    strategy.hear(Trial(0, Candidate({"a": 0, "b": 0}), 2, 2))
+    strategy.hear(Trial(1, Candidate({"a": 0, "b": 0}), 0, 2, parent=0))
+    assert strategy.trials == 2
+
+
+@pytest.mark.parametrize("top", [0, 2])
+def test_what_was_never_trained_is_never_chosen(top: int) -> None:
+    """Not even by an objective that is known without training, and where nothing was trained at all."""
+    goal = Objective("parameters", Direction.MINIMIZE)
+    setting = Setting(SPACE.decisions, (goal,), SPACE, Signature("grid"), epochs=2)
+    final = Final(Budget(Uniform(setting), Limits(trials=2), lambda: 0.0), Finale(top=top, epochs=2))
+    for number in range(2):
+        final.hear(proxy(number))
+        final.tell(Result(number, 1, Outcome.COMPLETED, {"parameters": 1.0, "synflow": 9.0}))
+    trained = asked(final)
+    final.tell(Result(trained.id, 1, Outcome.COMPLETED, {"parameters": 500.0}, 2))
+    last = asked(final)
+    final.tell(Result(last.id, 1, Outcome.FAILED))
+    following = asked(final)
+    assert following.note["of"] == trained.id
+
+    looked = Final(Budget(Uniform(setting), Limits(epochs=0), lambda: 0.0), Finale(top=top, epochs=2))
+    looked.hear(proxy(0))
+    looked.tell(Result(0, 1, Outcome.COMPLETED, {"parameters": 1.0}))
+    assert looked.ask() is None
+    assert looked.exhausted

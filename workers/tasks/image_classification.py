@@ -22,6 +22,7 @@ from workers.task import Epoch, State, Task
 from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -132,6 +133,11 @@ class ImageClassification(Recipe, Task):
         recipe = self.closed(trial.candidate)
         training = Training(recipe, self.source.habits, Device.of(self.device, recipe), trial)
         yield from training.run(model, self.images, state)
+
+    def minibatch(self, size: int, seed: int) -> tuple[torch.Tensor, ...]:
+        from workers.training import some_images
+
+        return (some_images(self.images, size, seed),)
 
     def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, tuple[nn.Module, tuple[Any, ...]]]:
         """The network itself, in evaluation mode, with two normalised test images."""
