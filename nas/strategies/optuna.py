@@ -31,7 +31,9 @@ class OptunaSearch(Strategy):
     what is over a ceiling of the job. `cmaes`, `nsgaii` and `nsgaiii` learn only from trials of their own. A proposal
     that was refused often is replaced by a random one, except by `grid` and `qmc`, which go on in their sequence.
 
-    Hearing costs nothing: the study is brought up to date at the next ask (1.4 s for 100,000 trials of ten decisions).
+    Hearing takes 5 microseconds an event. The study is brought up to date at the next ask: 1.2 s more after 100,000
+    trials of ten decisions (4.4 s where CMA-ES is told its populations again). An ask takes 1 ms at 1,000 trials and
+    up to 30 ms at 100,000; of TPE 11 ms and 0.8 s, of the Gaussian process 4 s and 4 s.
     """
 
     objectives_at_most = None
