@@ -53,6 +53,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 FURTHER: dict[str, list[dict[str, Any]]] = {  # options of a strategy with which it goes through everything again
     "halving": [{"brackets": 2}, {"candidates": "evolution"}],
     "local_search": [{"step": "best"}],
+    "optuna": [{"sampler": "nsgaii"}],
     "reinforce": [{"algorithm": "reinforce", "replicas": 3}],
 }
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
