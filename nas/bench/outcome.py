@@ -26,6 +26,7 @@ def outcome(
         "runs": max(runs, default=0),
         "trials": contest.trials,
         "workers": contest.workers,
+        "seed": min((one.seed for found in traces.values() for one in found), default=None),
         "target": target,
         "strategies": {name: statistics(curves(table, found), target) for name, found in traces.items()},
     }

@@ -29,16 +29,20 @@ class Sheet:
         """The cells of `columns`, with the number of their line (of a parquet file: of their row)."""
         if not self.path.exists():
             raise NotFoundError(f"there is no table {self.path}: check the path, or see `nas bench --tables`")
-        if self.path.name.endswith(".parquet"):
+        if self._parquet_file:
             yield from self._parquet(columns)
-        elif self.path.name.endswith((".csv", ".csv.gz")):
+        elif self.path.name.lower().endswith(KINDS):
             yield from self._csv(columns)
         else:
             raise UserError(f"{self.path} must be a table in a file whose name ends in {', '.join(KINDS)}")
 
     def place(self, number: int) -> str:
         """Where a row is, in words."""
-        return f"{self.path}, {'row' if self.path.name.endswith('.parquet') else 'line'} {number}"
+        return f"{self.path}, {'row' if self._parquet_file else 'line'} {number}"
+
+    @property
+    def _parquet_file(self) -> bool:
+        return self.path.suffix.lower() == ".parquet"
 
     def _csv(self, columns: Sequence[str]) -> Iterator[tuple[int, Cells]]:
         with self._readable(), self._open() as opened:
@@ -75,7 +79,7 @@ class Sheet:
             raise DamagedError(f"{self.path} cannot be read as parquet: {error}") from None
 
     def _open(self) -> IO[str]:
-        if self.path.name.endswith(".gz"):
+        if self.path.suffix.lower() == ".gz":
             return gzip.open(self.path, "rt", encoding="utf-8-sig", newline="")
         return self.path.open(encoding="utf-8-sig", newline="")
 

@@ -106,6 +106,7 @@ def bench(  # noqa: PLR0913 - the parameters of a command are its options
     from nas.cli import contest as said
     from nas.cli.output import write_json
     from nas.cli.scores import draw, duels, progress, scores
+    from workers.errors import UserError
 
     if tables:
         said.list_tables(json)
@@ -125,6 +126,8 @@ def bench(  # noqa: PLR0913 - the parameters of a command are its options
         "epochs": epochs,
         "continued": continued,
     }
+    if plot is not None and not plot.parent.is_dir():
+        raise UserError(f"--plot {plot} cannot be written: there is no folder {plot.parent}")
     source = said.source(table, columns)
     searchers = said.contestants(strategy, option, bare)
     known = read(source)

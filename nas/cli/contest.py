@@ -55,7 +55,7 @@ def source(table: str | None, columns: Mapping[str, Json]) -> Source:
     """Where the table comes from: a file with what its columns are, or an installed one, which knows them."""
     if table is None:
         raise UserError("no table is named: say --table FILE, or --table NAME with one of `nas bench --tables`")
-    if table.endswith(KINDS) or Path(table).exists():
+    if table.lower().endswith(KINDS) or Path(table).exists():
         if not columns["search"] or not columns["decisions"]:
             raise UserError(f"{table} needs --decisions COL,COL... and --search COL, which say what its columns are")
         return FileTable(Path(table), Columns(**columns))

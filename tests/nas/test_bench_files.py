@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_a_training_without_a_finite_value_is_none(tmp_path: Path, empty: str) -
 
 def test_packed_files_and_other_endings_of_lines_say_the_same(tmp_path: Path) -> None:
     plain = written(tmp_path)
-    packed = tmp_path / "trainings.csv.gz"
+    packed = tmp_path / "TRAININGS.CSV.GZ"
     packed.write_bytes(gzip.compress(plain.read_bytes().replace(b"\n", b"\r\n")))
     marked = tmp_path / "marked.csv"
     marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
@@ -163,6 +164,13 @@ def test_a_parquet_file_says_the_same(tmp_path: Path) -> None:
     file.write_bytes(b"PAR1 and nothing more")
     with pytest.raises(DamagedError, match="cannot be read as parquet"):
         read(file, WIDE)
+
+
+def test_without_pyarrow_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "table.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match="only where pyarrow is installed: pip install pyarrow, or save it as CSV"):
+        read(tmp_path / "table.parquet", WIDE)
 
 
 @pytest.mark.parametrize(

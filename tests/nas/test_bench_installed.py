@@ -49,7 +49,9 @@ json.dump([found, benchmark.directions[metric[0]], {k: list(v) for k, v in bench
 """
 
 
-@pytest.mark.parametrize("name", ["nasbench201/cifar100", "hpolib/protein_structure", "hpobench/kc1"])
+@pytest.mark.parametrize(
+    "name", ["nasbench201/cifar100", pytest.param("hpolib/protein_structure", marks=pytest.mark.slow), "hpobench/kc1"]
+)
 def test_the_numbers_are_those_that_the_package_gives_itself(copies: Path, name: str) -> None:
     table = installed(name)()
     group, _, data = name.partition("/")

@@ -58,6 +58,7 @@ def test_json_has_one_entry_per_trial_told(file: Path) -> None:
 def test_run_r_has_seed_s_plus_r_on_any_number_of_processes(file: Path) -> None:
     common = ("--table", file, *WIDE, "--strategy", "random,evolution", "--trials", 4)
     both = told(*common, "--runs", 2, "--seed", 7, "--processes", 2)
+    assert both["seed"] == 7
     assert both == told(*common, "--runs", 2, "--seed", 7, "--processes", 1)
     alone = [told(*common, "--runs", 1, "--seed", seed) for seed in (7, 8)]
     for name, one in both["strategies"].items():
@@ -149,6 +150,7 @@ def test_shorter_trainings_minimised_values_and_rows_that_are_kept(file: Path) -
         (("--table", "FILE", *WIDE, "--strategy", "random,random"), "random is named twice", Exit.USAGE),
         (("--table", "FILE", *WIDE, "--where", "op", "--strategy", "random"), "'op' must be COLUMN=VALUE", Exit.USAGE),
         (("--table", "FILE", *WIDE, "--fidelity", "val4", "--strategy", "random"), "must be EPOCHS=COLUMN", Exit.USAGE),
+        (("--table", "FILE", *WIDE, "--strategy", "random", "--plot", "no/a.svg"), "there is no folder no", Exit.USAGE),
         (("--table", "kc1", "--search", "x", "--strategy", "random"), "columns of an installed table", Exit.USAGE),
     ],
 )
