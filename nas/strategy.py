@@ -24,7 +24,7 @@ class Setting:
     """What every strategy is told about its search.
 
     `space` is None where only hyperparameters are searched. `epochs` is how long a child is trained, `fidelities` the
-    shorter trainings at which it can be judged, ascending (empty: any number of epochs); `seed` is the job's.
+    epochs after which it can be judged, ascending (empty: any number of them); `seed` is the job's.
     `ceilings` are the largest values of metrics that are feasible.
     """
 

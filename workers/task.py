@@ -73,7 +73,7 @@ class Task(ABC):
 
     @property
     def fidelities(self) -> tuple[int, ...]:
-        """The epochs, fewer than `epochs`, after which a child can be judged, ascending; empty: any number of them."""
+        """The epochs after which a child can be judged, ascending; empty: any number of them."""
         return ()
 
     def prepare(self) -> None:

@@ -68,7 +68,8 @@ class Table:
 
     def setting(self, seed: int) -> Setting:
         """What a strategy is told of it."""
-        return Setting(self.decisions, (self.objective,), epochs=self.epochs, seed=seed, fidelities=self.fidelities)
+        judged = (*self.fidelities, self.epochs)  # with the full one: without any, every length could be asked for
+        return Setting(self.decisions, (self.objective,), epochs=self.epochs, seed=seed, fidelities=judged)
 
     def key(self, candidate: Candidate) -> Key:
         """Where the row of `candidate` is, if there is one; None stands for a decision that is not active."""

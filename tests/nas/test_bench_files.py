@@ -269,3 +269,9 @@ def test_the_published_table_of_small_cells_with_repeats(data_root: Path) -> Non
     assert found.decisions.size() == 169, "two columns whose values do not all go together"
     assert all(len(one) == 3 for row in found.rows.values() for one in row.trainings.values())
     assert round(max(one.value for row in found.rows.values() for one in row.trainings[108]), 4) == 0.9433
+
+
+def test_a_table_without_shorter_trainings_offers_no_rungs(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    assert read(file, replace(WIDE, epochs=20)).setting(seed=0).fidelities == (20,)
+    assert read(file, replace(WIDE, fidelities={4: "val4"}, epochs=20)).setting(seed=0).fidelities == (4, 20)
