@@ -94,6 +94,17 @@ def test_who_waits_for_the_fewest_batches_samples_next() -> None:
     ]
 
 
+def test_a_replica_that_waits_is_passed_over() -> None:
+    strategy = make(replicas=2)
+    asked = []
+    for _ in range(12):
+        asked.append(trial := strategy.ask())
+        assert trial is not None
+        if trial.note["replica"] == 0:
+            strategy.tell(told(trial))
+    assert [(t.note["replica"], t.note["batch"]) for t in asked[::3] if t] == [(0, 0), (1, 0), (0, 1), (0, 2)]
+
+
 @given(st.randoms(use_true_random=False), st.integers(1, 3), st.integers(1, 9), st.sampled_from(["ppo", "reinforce"]))
 @settings(max_examples=15)
 def test_any_interleaving_is_restored_by_hearing(generator: Random, replicas: int, slots: int, algorithm: str) -> None:
@@ -172,6 +183,18 @@ def test_the_gradient_belongs_to_what_was_asked(monkeypatch: pytest.MonkeyPatch)
     assert len({trial.candidate for trial in trials if trial}) == 10
     strategy.propose(Draw(0, 10))
     assert [c for batch in lessons for c in batch.candidates] == [t.candidate for t in trials[:9] if t]
+
+
+def test_each_child_gets_its_own_reward_in_whatever_order_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    lessons: list[Batch] = []
+    monkeypatch.setattr(Replica, "learn", lambda self, batch: lessons.append(batch))
+    strategy = make(reward="plain")
+    asked = [trial for _ in range(6) if (trial := strategy.ask()) is not None]
+    for place in (4, 2, 1, 5, 0, 3):
+        strategy.tell(told(asked[place], float(place)))
+    strategy.propose(Draw(0, 6))
+    assert [batch.rewards for batch in lessons] == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert [batch.candidates for batch in lessons] == [[t.candidate for t in asked[k : k + 3]] for k in (0, 3)]
 
 
 def test_a_controller_that_has_settled_still_finds_what_is_new() -> None:
