@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from nas.bench.run import Contest, Told
@@ -38,24 +37,17 @@ class Rival:
     name: str
 
     @property
-    def source(self) -> Path:
-        """The file."""
-        return Path(__file__).with_name(f"{self.name}.py")
-
-    @property
     def package(self) -> str:
         """The distribution that it calls with its version, or nothing where it calls none."""
-        name: str = import_module(f"rivals.{self.name}").PACKAGE
-        try:
-            return f"{name} {version(name)}" if name else ""
-        except PackageNotFoundError:
-            raise UserError(f"{self.name} needs {name}: pip install 'cellwright[benchmark]'") from None
+        return _installed(self.name, import_module(f"rivals.{self.name}").PACKAGE)
 
     def __call__(self, table: Table, contest: Contest, seed: int) -> Sequence[Told]:
         """Its trials; each takes the table's seconds, one after the other."""
         if contest.workers != 1:
             raise UserError(f"{self.name} is asked for {contest.workers} workers, but is run with one only")
-        search: Search = import_module(f"rivals.{self.name}").search
+        module = import_module(f"rivals.{self.name}")
+        _installed(self.name, module.PACKAGE)
+        search: Search = module.search
         told: list[Told] = []
         world, now, objective = World(table, seed), 0.0, table.objective
 
@@ -71,3 +63,10 @@ class Rival:
 
         search(Problem(table.decisions, value, minimize=objective.gain(1.0) < 0), contest.trials, seed)
         return told
+
+
+def _installed(rival: str, name: str) -> str:
+    try:
+        return f"{name} {version(name)}" if name else ""
+    except PackageNotFoundError:
+        raise UserError(f"{rival} needs {name}: pip install 'cellwright[benchmark]'") from None

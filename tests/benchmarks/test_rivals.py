@@ -61,6 +61,13 @@ def test_a_rival_has_one_worker_and_plain_choices() -> None:
         reference_evolution.search(problem, 5, 0)
 
 
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the method stumbles over it, with the remedy."""
+    monkeypatch.setattr(reference_evolution, "PACKAGE", "a-package-that-nobody-has")
+    with pytest.raises(UserError, match=r"needs a-package-that-nobody-has: pip install 'cellwright\[benchmark\]'"):
+        Rival("reference_evolution")(small(False), Contest(5), 0)
+
+
 def changes(one: Candidate, other: Candidate) -> int:
     return sum(one[name] != other[name] for name in one)
 
