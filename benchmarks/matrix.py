@@ -73,7 +73,7 @@ def reached(known: Table, trace: Trace, random: Trace) -> float:
     end = random.seconds[TRIALS - 1] if known.fidelities else float("inf")
     values = [one for one, at in zip(trace.search_regret, trace.seconds, strict=True) if at <= end]
     last = values[-1] if values else None
-    return -1e300 if last is None else -last
+    return 2 * (known.reports[0] - known.reports[-1]) if last is None else -last  # nothing feasible: worse than any
 
 
 def cells(shape: Figure, names: Sequence[str], entries: Sequence[Entry]) -> dict[tuple[str, str], Paired]:

@@ -137,6 +137,8 @@ def test_a_race_with_shorter_trainings_ends_when_random_has_ended(monkeypatch: p
     assert reached(rungs, random, random) == 5 - 29
     assert reached(rungs, quick, random) == 13 - 29
     assert reached(plain, quick, random) == 19 - 29
+    nothing = trace(plain, [Told((99,), 1, None, 1.0)], 2, 0)
+    assert reached(plain, nothing, random) < reached(plain, traced(plain, 0), random)
 
 
 def test_a_figure_is_put_between_its_marks() -> None:
