@@ -45,7 +45,7 @@ class Apart(BaseSampler):
     """`joint`, with what is independent drawn by `independent`, and told which parameters all completed trials have.
 
     The genetic samplers seed both of their generators alike. Asked once per seed, they would draw a mutated value
-    with the very number that decided on the crossover: nine times of ten, it is below nine tenths of the range. And
+    with the very number that decided on the crossover, so that no child of two parents had one in the last tenth. And
     a fresh sampler compares all parameters of all trials to find `shared`, which at 1,000 trials is half of TPE's time.
     """
 

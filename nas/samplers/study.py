@@ -28,6 +28,7 @@ from workers.trial import Json, Result, Trial
 RELATIVE = ("tpe:relative_params:", "gp:relative_params:")  # what was sampled jointly, in pieces of text
 GENETIC = ("nsgaii", "nsgaiii")
 REDRAWS = 16  # proposals of one trial that are the sampler's own; those after so many refusals are drawn at random
+SLOW_REDRAWS = 3  # of the Gaussian process, which takes seconds and rarely changes its mind
 
 
 @final
@@ -105,7 +106,7 @@ class SearchStudy:
         """What the sampler would try next, None where its grid is at its end; nothing is changed."""
         if self.grid is not None:
             return self._from_grid(self.grid, draw.proposal)
-        if draw.proposal >= REDRAWS:
+        if draw.proposal >= (SLOW_REDRAWS if self.name == "gp" else REDRAWS):
             return Suggestion(self.setting.decisions.sample(draw.generator()), self._membership(draw))
         seeds = Seeds.of(draw.generator())
         suggestion, changed = self._ask(seeds, {}, {})
