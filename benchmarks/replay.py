@@ -2,9 +2,10 @@
 
 The journal is a real one on disk: a strategy is asked for the first `--asked` trials, which are then repeated under new
 numbers, with fresh random candidates where a trial carries no note of its strategy; one in ten failed. What is timed is
-what `nas resume` does: read the journal and let the strategy with its rules around it live through it. Models are
-fitted at the first ask; `next` is the median of ten further ones, each after another result. What takes longer than
-`--limit` seconds is given up and shown as a dash. Each strategy runs in a process of its own.
+what `nas resume` does (`hear`; `busy` counts the processor's seconds only): read the journal and let the strategy with
+its rules around it live through it. Models are fitted at the first ask (`ask`); `next` is the median of ten further
+ones, each after another result. What takes longer than `--limit` seconds is given up and shown as a dash. Each strategy
+runs in a process of its own.
 
     python benchmarks/replay.py [--json] [--trials 100000] [--asked 100] [--strategy NAME]... [--limit 600]
 """
@@ -54,6 +55,7 @@ TABLE = Decisions(
     }
 )
 SPACE = PnasSpace()
+STEPS = ("hear", "busy", "ask", "next")
 SETTINGS = {
     "table": Setting(TABLE, (ACCURACY,), epochs=27, fidelities=(1, 3, 9)),
     "cells": Setting(SPACE.decisions, (ACCURACY,), space=SPACE, epochs=27),
@@ -119,7 +121,7 @@ def write(log: SqliteLog, events: Iterator[Event]) -> None:
 
 
 def measure(name: str, setting: str, trials: int, asked: int, say: Connection) -> None:
-    """Send the seconds of hearing, of the first ask after it, and the median of ten further ones."""
+    """Send the seconds of hearing (`busy`: of the processor), of the first ask, and the median of ten further ones."""
 
     def make() -> Strategy:
         made: Strategy = load("nas.strategies", name, Strategy)(SETTINGS[setting])
@@ -130,7 +132,9 @@ def measure(name: str, setting: str, trials: int, asked: int, say: Connection) -
         write(log, history(make(), trials, asked))
         strategy = with_rules(make())
         journal = Journal(log, "long", log.acquire("long"), pulse=None)
+        busy = time.process_time()
         say.send(("hear", timed(lambda: journal.replay(strategy))))
+        say.send(("busy", time.process_time() - busy))
         say.send(("ask", timed(strategy.ask)))
         say.send(("next", median(next_ask(strategy) for _ in range(10))))
         log.close()
@@ -158,8 +162,7 @@ def row(name: str, setting: str, options: argparse.Namespace) -> dict[str, float
     process = multiprocessing.get_context("spawn").Process(target=measure, args=arguments)
     process.start()
     theirs.close()
-    found: dict[str, float | str | None] = {"strategy": name, "setting": setting, "hear": None, "ask": None}
-    found["next"] = None
+    found: dict[str, float | str | None] = {"strategy": name, "setting": setting, **dict.fromkeys(STEPS)}
     try:
         while None in found.values() and ours.poll(options.limit):
             key, seconds = ours.recv()
@@ -182,11 +185,13 @@ def main() -> None:
     options = parser.parse_args()
     names = options.strategy or sorted(available("nas.strategies", Strategy))
     rows = []
+    if not options.json:
+        print(f"{'strategy':12} {'':6} " + " ".join(f"{step:>10}" for step in STEPS))
     for name in names:
         for setting in SETTINGS:
             rows.append(found := row(name, setting, options))
             if not options.json:
-                cells = ("-" if (value := found[key]) is None else f"{value:10.3f}" for key in ("hear", "ask", "next"))
+                cells = ("-" if (value := found[key]) is None else f"{value:10.3f}" for key in STEPS)
                 print(f"{name:12} {setting:6} " + " ".join(f"{cell:>10}" for cell in cells), flush=True)
     if options.json:
         machine = {"python": platform.python_version(), "machine": platform.machine()}
