@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Rows: TypeAlias = NDArray[np.float64]  # (candidates, decisions)
 
 INACTIVE = -1.0
+ALIKE = 3  # decisions with the same options that are counted together
 
 
 @final
@@ -96,6 +97,7 @@ class Codes:
         self._place = {column.name: place for place, column in enumerate(self.columns)}
         self.categorical = np.array([column.categorical for column in self.columns], dtype=bool)
         self.conditional = tuple(p for p, column in enumerate(self.columns) if column.decision.when is not None)
+        self.alike = _alike(self.columns)
         self.movable = np.array([column.steps > 1 for column in self.columns], dtype=bool)
 
     def __len__(self) -> int:
@@ -157,3 +159,12 @@ class Codes:
             other = self._place[clause.name]
             found &= self.columns[other].holding(clause, rows[:, other])
         return found
+
+
+def _alike(columns: Sequence[Column]) -> tuple[tuple[NDArray[np.int64], int], ...]:
+    """The places of categories that share their options, where they are three or more, and how many options."""
+    groups: dict[tuple[Value, ...], list[int]] = {}
+    for place, column in enumerate(columns):
+        if isinstance(column.decision, Choice) and column.categorical and column.steps > 1:
+            groups.setdefault(column.decision.options, []).append(place)
+    return tuple((np.array(places), len(options)) for options, places in groups.items() if len(places) >= ALIKE)

@@ -53,9 +53,9 @@ class GaussianProcess:
         from scipy.linalg import LinAlgError, cho_solve, cholesky
 
         count = len(targets)
-        computed = gram.matrix(parameters[1:])
+        matrix, computed = gram.matrix(parameters[1:])
         noise = _noise(parameters)
-        covariance = computed[0] + noise * np.eye(count)
+        covariance = matrix + noise * np.eye(count)
         try:
             factor = cholesky(covariance, lower=True, check_finite=False)
         except LinAlgError:

@@ -1,4 +1,4 @@
-"""Kernel: how alike candidates are, decision by decision, multiplied."""
+"""Kernel: how alike candidates are, decision by decision."""
 
 from __future__ import annotations
 
@@ -16,57 +16,86 @@ if TYPE_CHECKING:
 
     Matrix: TypeAlias = NDArray[np.float64]
 
-_WEIGHT = 3.0  # what the weights of all decisions come to before anything is known
+_WEIGHT = 3.0  # what the weights of all parts come to before anything is known
 _LENGTH = 0.6  # of a number, as a share of its range
+_SUM = 0.5  # how much the sum counts beside the product
 _WEIGHTS = (-10.0, 3.0)  # bounds of the logarithms: no factor becomes 0, none is spoilt by rounding
 _LENGTHS = (-4.0, 4.0)
+_SUMS = (-6.0, 4.0)
 
 
 @final
 class Kernel:
-    """A product over decisions d of c_d + (1 - c_d) m_d, where c_d = exp(-weight_d).
+    """A product over parts of c + (1 - c) m with c = exp(-weight), and beside it the sum of weight m.
 
-    m_d says whether two categories are equal, or is the Matern kernel (5/2) of the distance of two numbers; a decision
-    that is not active is a value of its own. The product is the sum over all sets of decisions of what they do
-    together (an ANOVA kernel: Gunn & Kandola 2002), each decision counting as much as the data say: with weight 0 it
-    does not matter.
+    A part is a decision, or a tally: how often each option was taken in decisions that share their options, such
+    as the operations of a cell. m says whether two categories are equal, or is the Matern kernel (5/2) of the
+    distance of two numbers or tallies; a decision that is not active is a value of its own. The product is what all
+    sets of parts do together (Gunn & Kandola 2002), the sum what each does alone: that much is known after few trials.
 
-    Parameters are the logarithms of the weights, then of the numbers' lengths.
+    Parameters are logarithms: of the weights of categories, numbers and tallies, of the lengths of numbers and
+    tallies, and of the sum's share beside the product's.
     """
 
     def __init__(self, codes: Codes) -> None:
-        self.categories = np.flatnonzero(codes.categorical & codes.movable)
+        lone = [p for p in codes.conditional if not codes.movable[p]]  # these say only whether they are active
+        self.categories = np.sort([*np.flatnonzero(codes.categorical & codes.movable), *lone]).astype(np.int64)
         self.numbers = np.flatnonzero(~codes.categorical & codes.movable)
-        fixed = {column.decision.when is not None for column in codes.columns}
-        if True in fixed:  # a decision without a choice still says whether it is active
-            lone = [p for p in codes.conditional if not codes.movable[p]]
-            self.categories = np.sort(np.concatenate([self.categories, np.array(lone, dtype=np.int64)]))
+        self.tallies = codes.alike
         self._widths = [int(codes.columns[place].steps) + 1 for place in self.categories]
-        count = len(self.categories) + len(self.numbers)
-        start = math.log(_WEIGHT / max(4, count))
-        self.start = np.array([start] * count + [math.log(_LENGTH)] * len(self.numbers))
-        self.bounds = [_WEIGHTS] * count + [_LENGTHS] * len(self.numbers)
-        self.spread = np.array([1.0] * count + [0.8] * len(self.numbers))
+        first, second = len(self.categories), len(self.numbers) + len(self.tallies)
+        self.count = first + second
+        weight = math.log(_WEIGHT / max(4, self.count))
+        self.start = np.array([weight] * self.count + [math.log(_LENGTH)] * second + [math.log(_SUM)])
+        self.spread = np.array([1.0] * self.count + [0.8] * second + [1.5])
+        self.bounds = [_WEIGHTS] * self.count + [_LENGTHS] * second + [_SUMS]
 
-    def split(self, parameters: Matrix) -> tuple[Matrix, Matrix, Matrix]:
-        """The weights of categories and of numbers, and the numbers' lengths."""
+    def split(self, parameters: Matrix) -> tuple[Matrix, Matrix, Matrix, float]:
+        """The weights of categories, those of numbers and tallies, the lengths of these, and the sum's share."""
         values = np.exp(parameters)
         first = len(self.categories)
-        second = first + len(self.numbers)
-        return values[:first], values[first:second], values[second:]
+        return values[:first], values[first : self.count], values[self.count : -1], float(values[-1])
 
     def between(self, parameters: Matrix, rows: Rows, others: Rows) -> Matrix:
         """The kernel of every row with every other one."""
-        weights, relevance, lengths = self.split(parameters)
+        weights, relevance, lengths, share = self.split(parameters)
         one, other = self._hot(rows), self._hot(others)
-        found = np.exp((one * np.repeat(weights, self._widths)) @ other.T - weights.sum())
-        for place, weight, length in zip(self.numbers.tolist(), relevance.tolist(), lengths.tolist(), strict=True):
+        total = (one * np.repeat(weights, self._widths)) @ other.T
+        product = np.exp(total - weights.sum())
+        for part, (weight, length) in enumerate(zip(relevance.tolist(), lengths.tolist(), strict=True)):
+            matern = self._matern(part, length, rows, others)
+            total += weight * matern
             floor = math.exp(-weight)
-            alike = _alike(_matern(np.abs(rows[:, place, None] - others[None, :, place]) / length), rows, others, place)
-            alike *= 1.0 - floor
-            alike += floor
-            found *= alike
-        return np.asarray(found)
+            matern *= 1.0 - floor
+            matern += floor
+            product *= matern
+        if self.count:
+            total *= share / (weights.sum() + relevance.sum())
+            product += total
+            product /= 1.0 + share
+        return np.asarray(product)
+
+    def _matern(self, part: int, length: float, rows: Rows, others: Rows) -> Matrix:
+        """How alike rows are in a number or a tally."""
+        if part >= len(self.numbers):
+            return _matern(self.apart(part - len(self.numbers), rows, others) / length)
+        place = int(self.numbers[part])
+        matern = _matern(np.abs(rows[:, place, None] - others[None, :, place]) / length)
+        here, there = rows[:, place] == INACTIVE, others[:, place] == INACTIVE
+        if here.any() or there.any():
+            matern[here[:, None] != there[None, :]] = 0.0
+        return matern
+
+    def apart(self, tally: int, rows: Rows, others: Rows) -> Matrix:
+        """The distance of two tallies, the counts being divided by how many decisions are counted."""
+        one, other = self._counts(tally, rows), self._counts(tally, others)
+        squares = (one * one).sum(axis=1)[:, None] + (other * other).sum(axis=1)[None] - 2.0 * one @ other.T
+        return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
+
+    def _counts(self, tally: int, rows: Rows) -> Matrix:
+        places, options = self.tallies[tally]
+        chosen = rows[:, places]
+        return np.stack([(chosen == option).sum(axis=1) for option in range(options)], axis=1) / len(places)
 
     def _hot(self, rows: Rows) -> Matrix:
         """One-hot columns of all categories, side by side, the last of each for what is not active."""
@@ -86,42 +115,53 @@ class Gram:
     def __init__(self, kernel: Kernel, rows: Rows) -> None:
         self.kernel = kernel
         categories, numbers = rows[:, kernel.categories].T, rows[:, kernel.numbers].T
-        self.unequal = (categories[:, :, None] != categories[:, None, :]).astype(np.float64)
-        self.distances = np.abs(numbers[:, :, None] - numbers[:, None, :])
+        self.equal = (categories[:, :, None] == categories[:, None, :]).astype(np.float64)
+        tallies = [kernel.apart(tally, rows, rows)[None] for tally in range(len(kernel.tallies))]
+        self.distances = np.concatenate([np.abs(numbers[:, :, None] - numbers[:, None, :]), *tallies])
         active = numbers != INACTIVE
         self.mixed = active[:, :, None] != active[:, None, :]
 
-    def matrix(self, parameters: Matrix) -> tuple[Matrix, Matrix, Matrix]:
-        """The kernel, and what `gradient` needs: its factors and the derivatives of their parts by log length."""
-        weights, relevance, lengths = self.kernel.split(parameters)
-        matrix = np.exp(-np.tensordot(weights, self.unequal, axes=1))
+    def matrix(self, parameters: Matrix) -> tuple[Matrix, Computed]:
+        """The kernel, and what `gradient` needs to know of it."""
+        weights, relevance, lengths, share = self.kernel.split(parameters)
+        total = np.tensordot(weights, self.equal, axes=1)
+        product = np.exp(total - weights.sum())
         scaled = math.sqrt(5.0) * self.distances / lengths[:, None, None]
         decay = np.exp(-scaled)
         matern = (1.0 + scaled + scaled * scaled / 3.0) * decay
         slope = scaled * scaled * (1.0 + scaled) / 3.0 * decay
         if self.mixed.any():
-            matern[self.mixed] = slope[self.mixed] = 0.0
+            matern[: len(self.mixed)][self.mixed] = slope[: len(self.mixed)][self.mixed] = 0.0
         floor = np.exp(-relevance)[:, None, None]
         factors = floor + (1.0 - floor) * matern
         if len(factors):
-            matrix = matrix * factors.prod(axis=0)
-        return matrix, factors, slope
+            product = product * factors.prod(axis=0)
+            total = total + np.tensordot(relevance, matern, axes=1)
+        if not self.kernel.count:
+            return product, (product, product, factors, matern, slope)
+        total = total / (weights.sum() + relevance.sum())
+        return (product + share * total) / (1.0 + share), (product, total, factors, matern, slope)
 
-    def gradient(self, parameters: Matrix, above: Matrix, computed: tuple[Matrix, Matrix, Matrix]) -> Matrix:
+    def gradient(self, parameters: Matrix, above: Matrix, computed: Computed) -> Matrix:
         """The derivatives by the parameters of a function whose derivatives by the kernel's entries are `above`."""
-        matrix, factors, slope = computed
-        weights, relevance, _ = self.kernel.split(parameters)
-        product = above * matrix
-        by_category = -weights * np.einsum("dij,ij->d", self.unequal, product)
-        if not len(factors):
-            return np.asarray(by_category)
+        product, total, factors, matern, slope = computed
+        weights, relevance, _, share = self.kernel.split(parameters)
+        by_product = above * product / (1.0 + share)
+        by_total = above * (share / (1.0 + share) / max(1e-300, weights.sum() + relevance.sum()))
+        drift = (by_total * total).sum()
+        category = np.einsum("dij,ij->d", self.equal, by_product + by_total) - by_product.sum() - drift
         floor = np.exp(-relevance)
-        shares = product[None] / factors
-        # floor + (1 - floor) m, so 1 - m is (1 - factor) / (1 - floor)
-        odds = relevance * floor / np.maximum(1.0 - floor, 1e-12)
-        by_relevance = -odds * np.einsum("dij,dij->d", shares, 1.0 - factors)
-        by_length = (1.0 - floor) * np.einsum("dij,dij->d", shares, slope)
-        return np.concatenate([by_category, by_relevance, by_length])
+        shares = by_product[None] / factors
+        number = relevance * floor * (np.einsum("dij,dij->d", shares, matern) - shares.sum(axis=(1, 2)))
+        number -= relevance * (drift - np.einsum("dij,ij->d", matern, by_total))
+        length = (1.0 - floor) * np.einsum("dij,dij->d", shares, slope)
+        length += relevance * np.einsum("dij,ij->d", slope, by_total)
+        sums = share / (1.0 + share) ** 2 * (above * (total - product)).sum()
+        return np.concatenate([weights * category, number, length, [sums]])
+
+
+if TYPE_CHECKING:
+    Computed: TypeAlias = tuple[Matrix, Matrix, Matrix, Matrix, Matrix]
 
 
 def _matern(distances: Matrix) -> Matrix:
@@ -135,11 +175,3 @@ def _matern(distances: Matrix) -> Matrix:
     np.exp(distances, out=distances)
     polynomial *= distances
     return polynomial
-
-
-def _alike(matern: Matrix, rows: Rows, others: Rows, place: int) -> Matrix:
-    """`matern`, and 0 where only one of the two is active (both inactive: their distance is 0)."""
-    here, there = rows[:, place] == INACTIVE, others[:, place] == INACTIVE
-    if here.any() or there.any():
-        matern[here[:, None] != there[None, :]] = 0.0
-    return matern

@@ -35,6 +35,8 @@ MIXED = Decisions(
         "units": Choice((1, 2, 4, 8), ordered=True, when=When.at_least("layers", 5)),
         "gate": Choice((True,), when=When.at_least("layers", 20)),
         "fixed": Choice(("a",)),
+        **{f"edge_{i}": Choice(("skip", "conv", "pool")) for i in range(3)},
+        "edge_3": Choice(("skip", "conv", "pool"), when=When.at_least("layers", 10)),
     }
 )
 FINITE = Decisions(
@@ -46,6 +48,7 @@ FINITE = Decisions(
     }
 )
 CODES = Codes(MIXED)
+EDGES = {f"edge_{i}": "skip" for i in range(3)}
 
 
 def rows(count: int, seed: int = 0) -> np.ndarray:
@@ -118,20 +121,22 @@ def test_the_gram_matrix_is_the_kernel() -> None:
 
 def test_a_kernel_entry_by_hand() -> None:
     kernel = Kernel(Codes(Decisions({"kind": Choice(("a", "b")), "place": Range(0.0, 1.0)})))
-    weights, length = np.array([0.7, 1.3]), 0.4
+    weights, length, share = np.array([0.7, 1.3]), 0.4, 0.25
     distance = math.sqrt(5) * 0.3 / length
     matern = (1 + distance + distance**2 / 3) * math.exp(-distance)
-    expected = math.exp(-0.7) * (math.exp(-1.3) + (1 - math.exp(-1.3)) * matern)
-    chosen = np.log([*weights, length])
+    product_ = math.exp(-0.7) * (math.exp(-1.3) + (1 - math.exp(-1.3)) * matern)
+    expected = (product_ + share * 1.3 * matern / 2.0) / (1 + share)
+    chosen = np.log([*weights, length, share])
     found = kernel.between(chosen, np.array([[0.0, 0.2]]), np.array([[1.0, 0.5]]))
     assert found[0, 0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_what_is_not_active_is_a_value_of_its_own() -> None:
     kernel = Kernel(CODES)
-    sgd, adam = CODES.rows([{"optimizer": o, "rate": 0.1, "layers": 3, "fixed": "a"} for o in ("lion", "adam")])
+    sgd, adam = CODES.rows([{"optimizer": o, "rate": 0.1, "layers": 3, "fixed": "a"} | EDGES for o in ("lion", "adam")])
     assert sgd[CODES.columns.index(next(c for c in CODES.columns if c.name == "momentum"))] == INACTIVE
-    both = kernel.between(kernel.start, sgd[None], adam[None])[0, 0]
+    chosen = np.concatenate([kernel.start[:-1], [-20.0]])  # the product alone
+    both = kernel.between(chosen, sgd[None], adam[None])[0, 0]
     assert both == pytest.approx(math.exp(-math.exp(kernel.start[0])))  # they differ in the optimizer alone
 
 
@@ -150,7 +155,7 @@ def test_the_posterior_is_that_of_scikit_learn() -> None:
     codes = Codes(Decisions({"place": Range(0.0, 1.0)}))
     process = GaussianProcess(Kernel(codes))
     known, targets, new = generator.random((12, 1)), generator.standard_normal(12), generator.random((40, 1))
-    chosen = np.array([math.log(0.05), 3.0, math.log(0.3)])  # a weight of exp(3) leaves the Matern kernel alone
+    chosen = np.array([math.log(0.05), 3.0, math.log(0.3), -20.0])  # a weight of exp(3) leaves the Matern kernel alone
     found = process.posterior(chosen, known, targets)
     mean, deviation = found.predict(new)
     theirs = GaussianProcessRegressor(Matern(0.3, nu=2.5), alpha=0.05 + 1e-6, optimizer=None)
@@ -177,6 +182,16 @@ def test_the_variance_and_the_mean_make_the_density_largest() -> None:
         assert density(found.mean + mean, found.variance * variance) > least
 
 
+def test_a_tally_counts_options_wherever_they_are() -> None:
+    kernel = Kernel(Codes(Decisions({f"edge_{i}": Choice(("skip", "conv")) for i in range(4)})))
+    one, other, far = np.array([[0.0, 1, 1, 0]]), np.array([[1.0, 0, 0, 1]]), np.array([[1.0, 1, 1, 1]])
+    assert kernel.apart(0, one, other)[0, 0] == 0.0
+    assert kernel.apart(0, one, far)[0, 0] == pytest.approx(math.sqrt(0.5))
+    chosen = np.log([1e-4] * 4 + [2.0, 0.5, 1e-6])  # the tally alone counts
+    assert kernel.between(chosen, one, other)[0, 0] == pytest.approx(1.0, abs=1e-3)
+    assert kernel.between(chosen, one, far)[0, 0] < 0.5
+
+
 def test_learns_which_decision_counts() -> None:
     codes = Codes(Decisions({f"d{i}": Choice(("a", "b", "c")) for i in range(4)} | {"x": Range(0.0, 1.0)}))
     process = GaussianProcess(Kernel(codes))
@@ -184,7 +199,7 @@ def test_learns_which_decision_counts() -> None:
     fitted = process.fitted(known, np.array([-1.0, 0.0, 1.2])[known[:, 1].astype(int)])
     weights = fitted[1:6]
     assert weights.argmax() == 1
-    assert weights[1] > np.delete(weights, 1).max() + 1.5
+    assert weights[1] > np.delete(weights, 1).max() + 1.0
 
 
 @pytest.mark.parametrize("away", [-30.0, -6.0, -4.999, -1.0, 0.0, 2.5])
