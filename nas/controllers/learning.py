@@ -19,10 +19,10 @@ class Learning:
     """`layers` of `hidden` LSTM units, drawn from U(-`initial`, `initial`), taught by Adam after `batch` children.
 
     `shared` is for decisions that differ only in numbers (`nas.controllers.controller`). `epochs` and `clip` are PPO's,
-    as in its paper; `entropy` is the weight of the entropy in nats, `baseline` that of
-    the past in the moving average. The learning rate without a preset is that of ENAS (Pham et al. 2018), whose
-    controllers have hundreds of updates, not tens of thousands: in three synthetic worlds the best of 50 candidates was
-    then 0.14 deviations of a random candidate better than with 0.001, and the best of 300 equal. Raises `UserError` for what cannot be.
+    as in its paper; `entropy` is the weight of the entropy in nats, `baseline` that of the past in the moving average.
+    The learning rate without a preset is that of ENAS (Pham et al. 2018), for a search has hundreds of updates, not
+    tens of thousands: in three synthetic worlds the best of 50 candidates was then better than with 0.001, by 0.14
+    standard deviations of a random one, and the best of 300 equal. Raises `UserError` for what cannot be.
     """
 
     algorithm: str = "ppo"
