@@ -11,11 +11,11 @@ import numpy as np
 
 from nas.surrogates.acquisition import log_expected_improvement, log_feasibility
 from nas.surrogates.codes import Codes
-from nas.surrogates.evidence import LEARNED, Evidence, learnt_from, posterior
+from nas.surrogates.evidence import BELIEVED, LEARNED, Evidence, learnt_from, posterior, together
 from nas.surrogates.gaussian_process import GaussianProcess, Posterior
 from nas.surrogates.kernel import Kernel
 from nas.surrogates.moves import enumerated, mutated, neighbours
-from nas.surrogates.targets import warped
+from nas.surrogates.targets import distances, normal_scores
 from search_spaces.decisions import Candidate, Decisions
 from workers.objectives import Outcome
 
@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     from nas.surrogates.codes import Rows
     from nas.surrogates.kernel import Matrix
 
-    Collect: TypeAlias = Callable[["Told", int], Evidence]
+    View: TypeAlias = Callable[[Matrix], Matrix] | None  # None: whether it is feasible
 
 PARENTS = 10  # the best told, whose mutations are looked at
 CLOSE = 3  # of them, whose every neighbour is looked at
 REFINED = 5  # candidates around which the search goes on
 DRAWN = 0.2  # of the pool: drawn from the whole space
 ENUMERABLE = 2_000  # candidates of a space that is looked at as a whole
-STEPS = 30  # of the optimiser that fits parameters
 ROUNDS = 1  # of refinement
 NARROW = 0.03  # spread of numbers there, as a share of the range
 EXPLORED = 0.15  # of the asks: a sample of the posterior decides instead of the expected improvement
+
+
+VIEWS = (normal_scores, distances)
 
 
 @final
@@ -75,21 +77,20 @@ class Advisor:
         self._every = enumerated(self.codes) if decisions.size() <= ENUMERABLE else None
         self._rows: dict[int, Rows] = {}
         self._tried: set[bytes] = set()
-        self._fits: dict[str, tuple[int, Matrix]] = {}
+        self._fits: dict[View, tuple[int, Matrix]] = {}
 
     def ranked(self, told: Told, generator: np.random.Generator) -> Advice:
         """Candidates that were not tried, the most promising first."""
         self._encode(told)
-        evidence = self._valued(told, len(told.outcomes))
-        value = self._posterior("value", self._valued, told, self._of(told.running))
-        feasible = None
-        if Outcome.INFEASIBLE in told.outcomes.values():
-            feasible = self._posterior("feasible", self._labelled, told, self._of([]))
-        best = float(value.predict(evidence.rows)[0].max()) if len(evidence) else 0.0
+        running = self._of(told.running)
+        views = [self._posterior(view, told, running) for view in VIEWS]
+        feasible = self._posterior(None, told, running[:0]) if _some(told, Outcome.INFEASIBLE) else None
+        known = self._evidence(VIEWS[0], told, len(told.outcomes))
+        best = float(together(views, known.bounded(BELIEVED).rows)[0].max(initial=0.0))
         explore = generator.random() < EXPLORED
 
         def score(rows: Rows) -> Matrix:
-            mean, deviation = value.predict(rows)
+            mean, deviation = together(views, rows)
             if explore:
                 scores = mean + deviation * generator.standard_normal(len(rows))
             else:
@@ -99,32 +100,29 @@ class Advisor:
                 scores += log_feasibility(mean, np.hypot(deviation, feasible.noise))
             return scores
 
-        return Advice(self.codes, self._best(self._candidates(evidence, generator), score, generator))
+        return Advice(self.codes, self._best(self._candidates(known, generator), score, generator))
 
-    def _posterior(self, name: str, evidence: Collect, told: Told, pending: Rows) -> Posterior:
-        """What is believed of `evidence`, by parameters that were fitted to a beginning of it."""
+    def _posterior(self, view: View, told: Told, pending: Rows) -> Posterior:
+        """What is believed, seen so, by parameters that were fitted to a beginning of what was told."""
         count = learnt_from(len(told.outcomes))
-        if self._fits.get(name, (None,))[0] != count:
-            learned = evidence(told, count).bounded(LEARNED)
-            steps = STEPS if len(learned) else 0
-            parameters = self.process.fitted(learned.rows, learned.targets, steps) if steps else self.process.start
-            self._fits[name] = (count, parameters)
-        return posterior(self.process, self._fits[name][1], evidence(told, len(told.outcomes)), pending)
+        if self._fits.get(view, (None,))[0] != count:
+            learned = self._evidence(view, told, count).bounded(LEARNED)
+            some = len(learned) > 0
+            self._fits[view] = count, self.process.fitted(learned.rows, learned.targets) if some else self.process.start
+        return posterior(self.process, self._fits[view][1], self._evidence(view, told, len(told.outcomes)), pending)
 
-    def _valued(self, told: Told, count: int) -> Evidence:
-        """The gains of the first so many told, on a scale for a Gaussian process; failures count as the worst."""
+    def _evidence(self, view: View, told: Told, count: int) -> Evidence:
+        """The first so many told, seen so; failures count as the worst, what is infeasible has no gain."""
         first = dict(islice(told.outcomes.items(), count))
+        if view is None:
+            trials = list(first)
+            labels = [-1.0 if outcome is Outcome.INFEASIBLE else 1.0 for outcome in first.values()]
+            return Evidence(self._of(trials), np.array(labels))
         trials = [trial for trial, outcome in first.items() if outcome is not Outcome.INFEASIBLE]
         gains = np.array([np.nan if isinstance(first[t], Outcome) else first[t] for t in trials], dtype=np.float64)
         known = np.isfinite(gains)
         gains[~known] = gains[known].min() if known.any() else 0.0
-        return Evidence(self._of(trials), warped(gains))
-
-    def _labelled(self, told: Told, count: int) -> Evidence:
-        """+1 for each of the first so many told that was feasible, -1 for the others."""
-        first = dict(islice(told.outcomes.items(), count))
-        labels = [-1.0 if outcome is Outcome.INFEASIBLE else 1.0 for outcome in first.values()]
-        return Evidence(self._of(list(first)), np.array(labels))
+        return Evidence(self._of(trials), view(gains))
 
     def _candidates(self, evidence: Evidence, generator: np.random.Generator) -> Rows:
         """What is looked at: everything in a small space, else mutations of the best and some of everywhere."""
@@ -154,18 +152,26 @@ class Advisor:
         new = [trial for trial in told.candidates if trial not in self._rows]
         for trial, row in zip(new, self.codes.rows([told.candidates[trial] for trial in new]), strict=True):
             self._rows[trial] = row
-            self._tried.add(row.tobytes())
+        self._tried.update(_keys(self._of(new)))
 
     def _of(self, trials: Sequence[int]) -> Rows:
         return np.array([self._rows[trial] for trial in trials]).reshape(len(trials), len(self.codes))
 
 
+def _some(told: Told, outcome: Outcome) -> bool:
+    return outcome in told.outcomes.values()
+
+
 def _new(rows: Rows, met: set[bytes]) -> Rows:
     """The rows that were not met yet, each once, and from now on they are."""
     kept = []
-    for place, row in enumerate(rows):
-        key = row.tobytes()
+    for place, key in enumerate(_keys(rows)):
         if key not in met:
             met.add(key)
             kept.append(place)
     return rows[kept]
+
+
+def _keys(rows: Rows) -> list[bytes]:
+    """What equal rows share, though a number went to its value and back."""
+    return [row.tobytes() for row in np.rint(rows * 1e9).astype(np.int64)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -68,3 +69,11 @@ def posterior(process: GaussianProcess, parameters: Matrix, evidence: Evidence, 
     expected, _ = found.predict(pending)
     more = evidence.and_(pending, expected)
     return process.posterior(parameters, more.rows, more.targets)
+
+
+def together(views: Sequence[Posterior], rows: Rows) -> tuple[Matrix, Matrix]:
+    """Mean and standard deviation of rows, one of the views being right, each as likely as the others."""
+    said = [view.predict(rows) for view in views]
+    means = np.array([mean for mean, _ in said])
+    spread = np.array([deviation * deviation for _, deviation in said]).mean(axis=0) + means.var(axis=0)
+    return means.mean(axis=0), np.sqrt(spread)

@@ -33,7 +33,7 @@ class GaussianProcess:
         self.start = np.concatenate([[_NOISE], kernel.start])
         self._spread = np.concatenate([[_NOISE_SPREAD], kernel.spread])
 
-    def fitted(self, rows: Rows, targets: Matrix, steps: int = 40) -> Matrix:
+    def fitted(self, rows: Rows, targets: Matrix, steps: int = 30) -> Matrix:
         """The parameters that explain the targets best, always found from the same start."""
         from scipy.optimize import minimize
 
