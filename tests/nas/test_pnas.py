@@ -319,6 +319,19 @@ def test_what_is_told_of_others_counts_from_the_next_level_on(at: int) -> None:
     assert restored.ask() == unbroken.ask()
 
 
+def test_a_level_that_has_begun_is_not_planned_anew() -> None:
+    def second_level(others: dict[str, float]) -> list[Trial]:
+        strategy = Pnas(setting(Chain(2)), beam=4)
+        for _ in range(5):
+            trial = strategy.ask()
+            assert trial is not None
+            strategy.tell(completed(trial, 0.5))
+        told_of_others(strategy, others)
+        return [trial for _ in range(3) if (trial := strategy.ask()) is not None]
+
+    assert second_level({}) == second_level({one + two: float(two == "d") for one in "abcd" for two in "abcd"})
+
+
 def test_a_space_too_large_to_enumerate_is_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     space = LayersSpace(depths=(2, 3, 4), kernels=(1, 3), filters=(24, 36, 48, 64))
     monkeypatch.setattr("nas.progressive.MANY", 50)
