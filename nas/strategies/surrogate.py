@@ -15,7 +15,7 @@ from workers.trial import Result, Trial
 if TYPE_CHECKING:
     from nas.surrogates.advisor import Advisor
 
-FEW, MANY = 4, 12  # trials at random to begin with, for small and for large tables
+FEW, MANY = 4, 8  # trials at random to begin with, for small and for large tables
 
 
 @final
@@ -30,7 +30,7 @@ class SurrogateSearch(Strategy):
         for name, value in (("initial", initial), ("pool", pool)):
             if value is not None and value < 1:
                 raise UserError(f"{name} is {value}, but strategy surrogate needs at least 1")
-        self.initial = min(MANY, max(FEW, len(setting.decisions) + 2)) if initial is None else initial
+        self.initial = min(MANY, max(FEW, len(setting.decisions) // 2 + 1)) if initial is None else initial
         self.pool = pool
         self._asked: dict[int, Candidate] = {}
         self._open: dict[int, None] = {}

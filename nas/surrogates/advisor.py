@@ -11,11 +11,11 @@ import numpy as np
 
 from nas.surrogates.acquisition import log_expected_improvement, log_feasibility
 from nas.surrogates.codes import Codes
-from nas.surrogates.evidence import BELIEVED, LEARNED, Evidence, learnt_from, posterior, together
+from nas.surrogates.evidence import BELIEVED, LEARNED, Evidence, learnt_from, posterior, share
 from nas.surrogates.gaussian_process import GaussianProcess, Posterior
 from nas.surrogates.kernel import Kernel
 from nas.surrogates.moves import enumerated, mutated, neighbours
-from nas.surrogates.targets import distances, normal_scores
+from nas.surrogates.targets import warped
 from search_spaces.decisions import Candidate, Decisions
 from workers.objectives import Outcome
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nas.surrogates.codes import Rows
     from nas.surrogates.kernel import Matrix
 
-    View: TypeAlias = Callable[[Matrix], Matrix] | None  # None: whether it is feasible
+    Collect: TypeAlias = Callable[["Told", int], Evidence]
 
 PARENTS = 10  # the best told, whose mutations are looked at
 CLOSE = 3  # of them, whose every neighbour is looked at
@@ -33,9 +33,6 @@ ENUMERABLE = 2_000  # candidates of a space that is looked at as a whole
 ROUNDS = 1  # of refinement
 NARROW = 0.03  # spread of numbers there, as a share of the range
 EXPLORED = 0.15  # of the asks: a sample of the posterior decides instead of the expected improvement
-
-
-VIEWS = (normal_scores, distances)
 
 
 @final
@@ -73,24 +70,27 @@ class Advisor:
     def __init__(self, decisions: Decisions, pool: int) -> None:
         self.codes = Codes(decisions)
         self.process = GaussianProcess(Kernel(self.codes))
-        self.pool = pool
+        part = share(self.process.kernel.effort)
+        self.pool = max(1, round(part * pool))
+        self.learned, self.believed = round(part * LEARNED), round(part * BELIEVED)
         self._every = enumerated(self.codes) if decisions.size() <= ENUMERABLE else None
         self._rows: dict[int, Rows] = {}
         self._tried: set[bytes] = set()
-        self._fits: dict[View, tuple[int, Matrix]] = {}
+        self._fits: dict[str, tuple[int, Matrix]] = {}
 
     def ranked(self, told: Told, generator: np.random.Generator) -> Advice:
         """Candidates that were not tried, the most promising first."""
         self._encode(told)
         running = self._of(told.running)
-        views = [self._posterior(view, told, running) for view in VIEWS]
-        feasible = self._posterior(None, told, running[:0]) if _some(told, Outcome.INFEASIBLE) else None
-        known = self._evidence(VIEWS[0], told, len(told.outcomes))
-        best = float(together(views, known.bounded(BELIEVED).rows)[0].max(initial=0.0))
+        value = self._posterior(self._gains, told, running)
+        some = Outcome.INFEASIBLE in told.outcomes.values()
+        feasible = self._posterior(self._labels, told, running[:0]) if some else None
+        known = self._gains(told, len(told.outcomes))
+        best = float(value.predict(known.bounded(self.believed).rows)[0].max(initial=0.0))
         explore = generator.random() < EXPLORED
 
         def score(rows: Rows) -> Matrix:
-            mean, deviation = together(views, rows)
+            mean, deviation = value.predict(rows)
             if explore:
                 scores = mean + deviation * generator.standard_normal(len(rows))
             else:
@@ -102,27 +102,31 @@ class Advisor:
 
         return Advice(self.codes, self._best(self._candidates(known, generator), score, generator))
 
-    def _posterior(self, view: View, told: Told, pending: Rows) -> Posterior:
-        """What is believed, seen so, by parameters that were fitted to a beginning of what was told."""
+    def _posterior(self, evidence: Collect, told: Told, pending: Rows) -> Posterior:
+        """What is believed, by parameters that were fitted to a beginning of what was told."""
         count = learnt_from(len(told.outcomes))
-        if self._fits.get(view, (None,))[0] != count:
-            learned = self._evidence(view, told, count).bounded(LEARNED)
+        name = evidence.__name__
+        if self._fits.get(name, (None,))[0] != count:
+            learned = evidence(told, count).bounded(self.learned)
             some = len(learned) > 0
-            self._fits[view] = count, self.process.fitted(learned.rows, learned.targets) if some else self.process.start
-        return posterior(self.process, self._fits[view][1], self._evidence(view, told, len(told.outcomes)), pending)
+            self._fits[name] = count, self.process.fitted(learned.rows, learned.targets) if some else self.process.start
+        known = evidence(told, len(told.outcomes)).bounded(self.believed)
+        return posterior(self.process, self._fits[name][1], known, pending)
 
-    def _evidence(self, view: View, told: Told, count: int) -> Evidence:
-        """The first so many told, seen so; failures count as the worst, what is infeasible has no gain."""
+    def _gains(self, told: Told, count: int) -> Evidence:
+        """Of the first so many told the gains; failures count as the worst, what is infeasible has none."""
         first = dict(islice(told.outcomes.items(), count))
-        if view is None:
-            trials = list(first)
-            labels = [-1.0 if outcome is Outcome.INFEASIBLE else 1.0 for outcome in first.values()]
-            return Evidence(self._of(trials), np.array(labels))
         trials = [trial for trial, outcome in first.items() if outcome is not Outcome.INFEASIBLE]
         gains = np.array([np.nan if isinstance(first[t], Outcome) else first[t] for t in trials], dtype=np.float64)
         known = np.isfinite(gains)
         gains[~known] = gains[known].min() if known.any() else 0.0
-        return Evidence(self._of(trials), view(gains))
+        return Evidence(self._of(trials), warped(gains))
+
+    def _labels(self, told: Told, count: int) -> Evidence:
+        """Of the first so many told +1 for what is feasible, -1 for what is not."""
+        first = dict(islice(told.outcomes.items(), count))
+        labels = [-1.0 if outcome is Outcome.INFEASIBLE else 1.0 for outcome in first.values()]
+        return Evidence(self._of(list(first)), np.array(labels))
 
     def _candidates(self, evidence: Evidence, generator: np.random.Generator) -> Rows:
         """What is looked at: everything in a small space, else mutations of the best and some of everywhere."""
@@ -156,10 +160,6 @@ class Advisor:
 
     def _of(self, trials: Sequence[int]) -> Rows:
         return np.array([self._rows[trial] for trial in trials]).reshape(len(trials), len(self.codes))
-
-
-def _some(told: Told, outcome: Outcome) -> bool:
-    return outcome in told.outcomes.values()
 
 
 def _new(rows: Rows, met: set[bytes]) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from nas.surrogates.kernel import Matrix
 
 LEARNED = 120  # rows that parameters are fitted to
-BELIEVED = 400  # rows that a posterior is computed from
+BELIEVED = 300  # rows that a posterior is computed from
+LIGHT = 5.0  # effort of a kernel up to which this many are digested
 _GROWTH = 1.1  # of the evidence, from one fit of the parameters to the next
 
 
@@ -60,20 +61,16 @@ def learnt_from(count: int) -> int:
     return min(step, count)
 
 
+def share(effort: float) -> float:
+    """How much of the rows, and of the candidates, a kernel of this effort can digest in the time there is."""
+    return min(1.0, math.sqrt(LIGHT / max(1.0, effort)))
+
+
 def posterior(process: GaussianProcess, parameters: Matrix, evidence: Evidence, pending: Rows) -> Posterior:
     """What is believed after `evidence`, and of `pending` rows that they give what is expected of them."""
-    evidence = evidence.bounded(BELIEVED)
     found = process.posterior(parameters, evidence.rows, evidence.targets)
     if not len(pending):
         return found
     expected, _ = found.predict(pending)
     more = evidence.and_(pending, expected)
     return process.posterior(parameters, more.rows, more.targets)
-
-
-def together(views: Sequence[Posterior], rows: Rows) -> tuple[Matrix, Matrix]:
-    """Mean and standard deviation of rows, one of the views being right, each as likely as the others."""
-    said = [view.predict(rows) for view in views]
-    means = np.array([mean for mean, _ in said])
-    spread = np.array([deviation * deviation for _, deviation in said]).mean(axis=0) + means.var(axis=0)
-    return means.mean(axis=0), np.sqrt(spread)

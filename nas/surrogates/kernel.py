@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias, final
 
 import numpy as np
 
-from nas.surrogates.codes import INACTIVE, Codes
+from nas.surrogates.codes import INACTIVE, Codes, Column
+from search_spaces.decision import Choice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,7 @@ _SUM = 0.5  # how much the sum counts beside the product
 _WEIGHTS = (-10.0, 3.0)  # bounds of the logarithms: no factor becomes 0, none is spoilt by rounding
 _LENGTHS = (-4.0, 4.0)
 _SUMS = (-6.0, 4.0)
+_TABLED = 32  # values of a decision whose kernel is computed once for each
 
 
 @final
@@ -42,7 +44,8 @@ class Kernel:
         self.categories = np.sort([*np.flatnonzero(codes.categorical & codes.movable), *lone]).astype(np.int64)
         self.numbers = np.flatnonzero(~codes.categorical & codes.movable)
         self.tallies = codes.alike
-        self._widths = [int(codes.columns[place].steps) + 1 for place in self.categories]
+        self._places = [*self.categories.tolist(), *self.numbers.tolist()]
+        self._levels = [_levels(codes.columns[place]) for place in self._places] + [0] * len(self.tallies)
         first, second = len(self.categories), len(self.numbers) + len(self.tallies)
         self.count = first + second
         weight = math.log(_WEIGHT / max(4, self.count))
@@ -56,30 +59,59 @@ class Kernel:
         first = len(self.categories)
         return values[:first], values[first : self.count], values[self.count : -1], float(values[-1])
 
+    @property
+    def effort(self) -> float:
+        """What an entry costs, in numbers that are not in a table."""
+        return self._levels.count(0) + sum(self._levels) / 40.0
+
     def between(self, parameters: Matrix, rows: Rows, others: Rows) -> Matrix:
         """The kernel of every row with every other one."""
         weights, relevance, lengths, share = self.split(parameters)
-        one, other = self._hot(rows), self._hot(others)
-        total = (one * np.repeat(weights, self._widths)) @ other.T
-        product = np.exp(total - weights.sum())
-        for part, (weight, length) in enumerate(zip(relevance.tolist(), lengths.tolist(), strict=True)):
-            matern = self._matern(part, length, rows, others)
-            total += weight * matern
+        scales = np.concatenate([np.ones(len(weights)), lengths])
+        total, product = self._tabled(np.concatenate([weights, relevance]), scales, rows, others)
+        for part, (weight, length) in enumerate(zip([*weights, *relevance], scales, strict=True)):
+            if self._levels[part]:
+                continue
+            likeness = self._likeness(part, float(length), rows, others)
+            total += weight * likeness
             floor = math.exp(-weight)
-            matern *= 1.0 - floor
-            matern += floor
-            product *= matern
+            likeness *= 1.0 - floor
+            likeness += floor
+            product *= likeness
         if self.count:
             total *= share / (weights.sum() + relevance.sum())
             product += total
             product /= 1.0 + share
         return np.asarray(product)
 
-    def _matern(self, part: int, length: float, rows: Rows, others: Rows) -> Matrix:
-        """How alike rows are in a number or a tally."""
-        if part >= len(self.numbers):
-            return _matern(self.apart(part - len(self.numbers), rows, others) / length)
-        place = int(self.numbers[part])
+    def _tabled(self, weights: Matrix, scales: Matrix, rows: Rows, others: Rows) -> tuple[Matrix, Matrix]:
+        """Sum and product over the decisions of few values, of which every row has one: two products of matrices."""
+        parts = [part for part, levels in enumerate(self._levels) if levels]
+        hot: Matrix = np.zeros((len(rows), sum(self._levels) + len(parts)))
+        sums, logs = np.zeros((hot.shape[1], len(others))), np.zeros((hot.shape[1], len(others)))
+        offset = 0
+        for part in parts:
+            levels, place = self._levels[part], self._places[part]
+            last = levels - 1 if part >= len(self.categories) else 1
+            codes = np.rint(rows[:, place] * last).astype(np.int64)
+            hot[np.arange(len(rows)), offset + np.where(rows[:, place] == INACTIVE, levels, codes)] = 1.0
+            every = np.full((levels + 1, rows.shape[1]), INACTIVE)
+            every[:levels, place] = np.arange(levels) / last
+            likeness = self._likeness(part, float(scales[part]), every, others)
+            block = slice(offset, offset + levels + 1)
+            sums[block] = weights[part] * likeness
+            floor = math.exp(-weights[part])
+            logs[block] = np.log(floor + (1.0 - floor) * likeness)
+            offset += levels + 1
+        return hot @ sums, np.exp(hot @ logs)
+
+    def _likeness(self, part: int, length: float, rows: Rows, others: Rows) -> Matrix:
+        """How alike rows are in one part, from 0 to 1."""
+        if part >= len(self._places):
+            return _matern(self.apart(part - len(self._places), rows, others) / length)
+        place = self._places[part]
+        if part < len(self.categories):
+            return np.asarray(rows[:, place, None] == others[None, :, place], dtype=np.float64)
         matern = _matern(np.abs(rows[:, place, None] - others[None, :, place]) / length)
         here, there = rows[:, place] == INACTIVE, others[:, place] == INACTIVE
         if here.any() or there.any():
@@ -96,16 +128,6 @@ class Kernel:
         places, options = self.tallies[tally]
         chosen = rows[:, places]
         return np.stack([(chosen == option).sum(axis=1) for option in range(options)], axis=1) / len(places)
-
-    def _hot(self, rows: Rows) -> Matrix:
-        """One-hot columns of all categories, side by side, the last of each for what is not active."""
-        found = np.zeros((len(rows), sum(self._widths)))
-        offset = 0
-        for place, width in zip(self.categories.tolist(), self._widths, strict=True):
-            codes = rows[:, place].astype(np.int64)
-            found[np.arange(len(rows)), offset + np.where(codes < 0, width - 1, codes)] = 1.0
-            offset += width
-        return found
 
 
 @final
@@ -162,6 +184,12 @@ class Gram:
 
 if TYPE_CHECKING:
     Computed: TypeAlias = tuple[Matrix, Matrix, Matrix, Matrix, Matrix]
+
+
+def _levels(column: Column) -> int:
+    """How many values a decision has that lie evenly, 0 where they do not or are too many for a table."""
+    even = column.categorical or isinstance(column.decision, Choice) or not column.decision.log
+    return int(column.steps) if even and column.steps <= _TABLED else 0
 
 
 def _matern(distances: Matrix) -> Matrix:

@@ -1,7 +1,4 @@
-"""Targets: gains on scales that a Gaussian process can believe in, whatever unit and tails they have.
-
-Both views increase in the gains, are equal where these are, and know neither their unit nor their origin.
-"""
+"""Targets: gains on a scale that a Gaussian process can believe in, whatever unit and tails they have."""
 
 from __future__ import annotations
 
@@ -15,8 +12,16 @@ if TYPE_CHECKING:
 _TOP = 0.2  # the least share of the distance from median to best that counts as one
 
 
+def warped(gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Increasing in the gains, equal where these are, with mean 0; knows neither their unit nor their origin.
+
+    The mean of two views: normal scores, which no outlier moves, and distances, which keep what is known of the best.
+    """
+    return (normal_scores(gains) + distances(gains)) / 2.0
+
+
 def normal_scores(gains: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The normal quantile of each one's rank, the mean rank for equal ones: no outlier moves it."""
+    """The normal quantile of each one's rank, the mean rank for equal ones."""
     from scipy.special import ndtri
 
     _, places, counts = np.unique(gains, return_inverse=True, return_counts=True)
@@ -25,10 +30,7 @@ def normal_scores(gains: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def distances(gains: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distances from the median in units of the upper half, then with mean 0 and variance 1; logarithmic below.
-
-    They keep what is known of the best, which ranks forget.
-    """
+    """Distances from the median in units of the upper half, then with mean 0 and variance 1; logarithmic below."""
     if not len(gains) or not np.abs(gains).max() > 0.0:
         return np.zeros(len(gains))
     gains = gains / np.abs(gains).max()  # so that no difference overflows

@@ -20,11 +20,11 @@ from sklearn.gaussian_process.kernels import Matern
 
 from nas.surrogates.acquisition import log_expected_improvement, log_feasibility
 from nas.surrogates.codes import INACTIVE, Codes
-from nas.surrogates.evidence import Evidence, learnt_from, posterior, together
+from nas.surrogates.evidence import Evidence, learnt_from, posterior
 from nas.surrogates.gaussian_process import GaussianProcess
 from nas.surrogates.kernel import Gram, Kernel
 from nas.surrogates.moves import enumerated, mutated, neighbours
-from nas.surrogates.targets import distances, normal_scores
+from nas.surrogates.targets import distances, normal_scores, warped
 from search_spaces.decision import Choice, Range, When
 from search_spaces.decisions import Decisions
 
@@ -224,7 +224,7 @@ def test_feasibility_is_a_chance() -> None:
     assert found == pytest.approx(norm.cdf([0.0, 2.0, -30.0]))
 
 
-@pytest.mark.parametrize("view", [normal_scores, distances])
+@pytest.mark.parametrize("view", [normal_scores, distances, warped])
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=30), st.sampled_from([1e-9, 1.0, 1e12]), st.integers(-3, 3))
 @settings(max_examples=40, deadline=None)
 def test_targets_keep_the_order_and_forget_the_unit(view: View, values: list[int], unit: float, origin: int) -> None:
@@ -238,7 +238,7 @@ def test_targets_keep_the_order_and_forget_the_unit(view: View, values: list[int
     assert np.allclose(view(unit * (gains + origin)), targets, atol=1e-6)
 
 
-@pytest.mark.parametrize("view", [normal_scores, distances])
+@pytest.mark.parametrize("view", [normal_scores, distances, warped])
 def test_no_outlier_takes_the_resolution_away(view: View) -> None:
     targets = view(np.concatenate([np.linspace(0.90, 0.95, 40), [-1e9, 0.1]]))
     assert targets[39] - targets[20] > 0.2
@@ -248,17 +248,6 @@ def test_no_outlier_takes_the_resolution_away(view: View) -> None:
 def test_normal_scores_are_quantiles() -> None:
     gains = np.array([3.0, -1.0, 10.0, 3.0])
     assert normal_scores(gains) == pytest.approx(norm.ppf([0.5, 0.125, 0.875, 0.5]))
-
-
-def test_views_together_are_a_mixture() -> None:
-    process = GaussianProcess(Kernel(CODES))
-    generator = np.random.default_rng(0)
-    views = [process.posterior(process.start, rows(10), generator.standard_normal(10)) for _ in range(2)]
-    (one, narrow), (other, wide) = (view.predict(rows(1, seed=5)) for view in views)
-    drawn = np.concatenate([generator.normal(one, narrow, 200_000), generator.normal(other, wide, 200_000)])
-    mean, deviation = together(views, rows(1, seed=5))
-    assert mean[0] == pytest.approx(drawn.mean(), abs=0.01)
-    assert deviation[0] == pytest.approx(drawn.std(), abs=0.01)
 
 
 @given(st.integers(1, 5_000))
