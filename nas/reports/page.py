@@ -82,7 +82,13 @@ def listed(items: Mapping[str, str]) -> str:
 
 def arm_name(arm: str) -> str:
     """What a report calls the trials of an arm."""
-    names = {"strategy": "search", "baseline": "random baseline", "final": "retraining", "test": "test", "proxy": "untrained"}
+    names = {
+        "strategy": "search",
+        "baseline": "random baseline",
+        "final": "retraining",
+        "test": "test",
+        "proxy": "untrained",
+    }
     return names.get(arm, arm)
 
 
