@@ -48,7 +48,7 @@ class Job(Part):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "search"
     task: Plugin
     space: Plugin | None = None
-    strategy: Plugin = Spec("random")
+    strategy: Plugin = Spec("surrogate")
     objectives: Goals = ()
     constraints: dict[str, Ceiling] = Field(default_factory=dict)
     budget: Spending = Spending(trials=20)
@@ -68,7 +68,7 @@ class Job(Part):
         """Random search has no baseline beside it, and without a space there is no network to train again."""
         if not isinstance(value, Mapping):
             return value
-        strategy = value.get("strategy", "random")
+        strategy = value.get("strategy", "surrogate")
         name = strategy.get("name") if isinstance(strategy, Mapping) else strategy
         usual: dict[str, Json] = {"baseline": 0.0} if name == "random" else {}
         if value.get("space") is None:
