@@ -15,7 +15,7 @@ from nas.surrogates.evidence import BELIEVED, LEARNED, Evidence, learnt_from, po
 from nas.surrogates.gaussian_process import GaussianProcess, Posterior
 from nas.surrogates.kernel import Kernel
 from nas.surrogates.moves import enumerated, mutated, neighbours
-from nas.surrogates.targets import warped
+from nas.surrogates.targets import distances
 from search_spaces.decisions import Candidate, Decisions
 from workers.objectives import Outcome
 
@@ -30,8 +30,8 @@ CLOSE = 3  # of them, whose every neighbour is looked at
 REFINED = 5  # candidates around which the search goes on
 DRAWN = 0.2  # of the pool: drawn from the whole space
 ENUMERABLE = 2_000  # candidates of a space that is looked at as a whole
-ROUNDS = 1  # of refinement
-NARROW = 0.03  # spread of numbers there, as a share of the range
+ROUNDS = 3  # of refinement
+NARROW = 0.01  # spread of numbers there, as a share of the range
 EXPLORED = 0.15  # of the asks: a sample of the posterior decides instead of the expected improvement
 
 
@@ -120,7 +120,7 @@ class Advisor:
         gains = np.array([np.nan if isinstance(first[t], Outcome) else first[t] for t in trials], dtype=np.float64)
         known = np.isfinite(gains)
         gains[~known] = gains[known].min() if known.any() else 0.0
-        return Evidence(self._of(trials), warped(gains))
+        return Evidence(self._of(trials), distances(gains))
 
     def _labels(self, told: Told, count: int) -> Evidence:
         """Of the first so many told +1 for what is feasible, -1 for what is not."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _WEIGHT = 3.0  # what the weights of all parts come to before anything is known
 _LENGTH = 0.6  # of a number, as a share of its range
-_SUM = 0.5  # how much the sum counts beside the product
+_SUM = 1.0  # how much the sum counts beside the product
 _WEIGHTS = (-10.0, 3.0)  # bounds of the logarithms: no factor becomes 0, none is spoilt by rounding
 _LENGTHS = (-4.0, 4.0)
 _SUMS = (-6.0, 4.0)
