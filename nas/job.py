@@ -32,7 +32,7 @@ from nas.jobfile.plugins import check_plugins
 from workers.plugins import Spec
 from workers.trial import Json
 
-BASELINE = 0.2  # of the trials
+BASELINE = 0.2  # of the epochs
 CHANGEABLE = ("budget", "pool", "final")
 
 
@@ -40,7 +40,7 @@ CHANGEABLE = ("budget", "pool", "final")
 class Job(Part):
     """A search, as a user writes it down. `json` gives what `parse` reads again.
 
-    `baseline` is random search's share of the trials, for a comparison at equal numbers of trials; `retries` says how
+    `baseline` is random search's share of the epochs, for a comparison at equal numbers; `retries` says how
     often a trial that failed is tried again; `warm_start` names earlier searches to begin from; `folder` is where the
     user's own modules are, the job file's unless it says otherwise.
     """

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import final
 
+from nas.epochs import Epochs
 from nas.quantities import counted
 from nas.strategy import Draw, Strategy
 from nas.wrapper import Wrapper
@@ -43,7 +44,7 @@ class Budget(Wrapper):
         self.trials = 0
         self.epochs = 0
         self._proxies = 0
-        self._trained: dict[int, int] = {}
+        self._trained = Epochs()
 
     @property
     def spent(self) -> str:
@@ -77,9 +78,7 @@ class Budget(Wrapper):
             super().asked(trial)
             return
         self.trials += 1
-        before = 0 if trial.parent is None else self._trained.get(trial.parent, 0)
-        self.epochs += max(0, trial.epochs - before)
-        self._trained[trial.id] = trial.epochs
+        self.epochs += self._trained.add(trial)
         super().asked(trial)
 
     def enqueue(self, candidate: Mapping[str, Json]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -109,9 +110,26 @@ def test_a_wrapper_is_restored_by_hearing_its_history(name: str, seed: int, most
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.2, 1 / 3, 0.5, 0.9])
 def test_the_baseline_gets_its_share_wherever_one_counts(share: float) -> None:
     strategy = Baseline(Uniform(SETTING), Uniform(RIVAL), share)
-    theirs = [strategy.falls_to_rival(trial) for trial in range(1000)]
+    theirs = [asked(strategy).note.get("arm") == "baseline" for _ in range(1000)]
     for first in (0, 17, 500):
         assert abs(sum(theirs[first : first + 300]) - 300 * share) <= 1
+
+
+class Brief(Uniform):
+    """Of three trials one is full, one a rung, and one trains nothing."""
+
+    def propose(self, draw: Draw) -> Trial:
+        return replace(super().propose(draw), epochs=(2, 1, 0)[draw.trial % 3])
+
+
+def test_who_trains_briefly_leaves_random_search_no_more_of_the_epochs() -> None:
+    strategy = Baseline(Brief(SETTING), Uniform(RIVAL), 0.25)
+    epochs = {"baseline": 0, None: 0}
+    for _ in range(600):
+        trial = asked(strategy)
+        epochs[trial.note.get("arm")] += trial.epochs
+        total = sum(epochs.values())
+        assert -SETTING.epochs <= epochs["baseline"] - 0.25 * total <= 0
 
 
 class Listener(Uniform):
