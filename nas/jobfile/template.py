@@ -24,8 +24,9 @@ space:
   name: pnas
   blocks: 3
 
-# What to try next: random or pnas
-strategy: pnas
+# What to try next: surrogate (learns from all trials so far), evolution, local_search, halving (many short trainings),
+# reinforce, pnas (by levels), optuna, grid, random; docs/jobs.md has their options
+strategy: surrogate             # {name: evolution, population: 20}
 
 # Metrics to optimise, the most important first; several give a Pareto front.
 objectives: [accuracy]          # [accuracy, parameters], or {metric: f1, direction: maximize}
@@ -45,7 +46,7 @@ budget:
 # Where trials run: local (processes of this machine) or ray (a cluster, or this machine)
 pool: local                     # {name: local, slots: 2}
 
-# The share of the trials that random search gets, so that the report can compare at equal numbers; 0 for none.
+# The share of the epochs that random search gets, so that the report can compare at equal numbers; 0 for none.
 baseline: 0.2
 
 # How often a trial that failed is tried again, with another seed.

@@ -100,7 +100,7 @@ def test_the_template_is_a_valid_job(tmp_path: Path) -> None:
     path.write_text(TEMPLATE)
     job = Job.load(path)
     assert job.name == "digits"
-    assert job.strategy == Spec("pnas")
+    assert job.strategy == Spec("surrogate")
 
 
 def test_every_commented_setting_of_the_template_is_valid_too(tmp_path: Path) -> None:

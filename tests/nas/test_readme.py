@@ -17,7 +17,10 @@ import nas
 from nas.cli.app import COMMANDS
 from nas.job import Job
 from nas.plan import Plan
+from search_spaces.decision import Choice
+from search_spaces.decisions import Decisions
 from search_spaces.space import Signature
+from workers.objectives import Direction, Objective
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -81,6 +84,29 @@ def test_the_space_shown_is_one_that_exports_can_carry() -> None:
     chosen = space.decisions.candidate({"depth": 4, "width": 16})
     made = space.blueprint(chosen, Signature("image_classification", {"image": (3, 8, 8)}, {"logits": (10,)}))
     assert made.arguments == {"channels": 3, "classes": 10, "depth": 4, "width": 16}
+
+
+def test_the_strategy_shown_is_one_and_rules_go_around_it() -> None:
+    shown = [text for text in re.findall(r"^```python\n(.*?)^```", OWN, re.MULTILINE | re.DOTALL) if "Climb" in text]
+    names: dict[str, Any] = {
+        "decisions": Decisions({"depth": Choice(tuple(range(20)), ordered=True)}),
+        "score": Objective("score", Direction.MAXIMIZE),
+        "fit": lambda candidate: candidate["depth"] / 20,
+    }
+    for module in (
+        "nas.strategy",
+        "nas.wrappers.deduplicate",
+        "nas.wrappers.retry",
+        "nas.wrappers.target",
+        "workers.objectives",
+        "workers.trial",
+    ):
+        names.update(vars(importlib.import_module(module)))
+    for text in shown:
+        exec(compile(text, "own.md", "exec", dont_inherit=True), names)
+    assert len(shown) == 2
+    assert names["strategy"].reached.endswith("score 0.95, asked 0.95")
+    assert names["trial"] is None
 
 
 def test_what_is_said_of_a_search_in_python_is_there() -> None:
