@@ -119,7 +119,9 @@ class Brief(Uniform):
     """Of three trials one is full, one a rung, and one trains nothing."""
 
     def propose(self, draw: Draw) -> Trial:
-        return replace(super().propose(draw), epochs=(2, 1, 0)[draw.trial % 3])
+        trial = super().propose(draw)
+        assert trial is not None
+        return replace(trial, epochs=(2, 1, 0)[draw.trial % 3])
 
 
 def test_who_trains_briefly_leaves_random_search_no_more_of_the_epochs() -> None:
