@@ -44,13 +44,15 @@ def progress(subject: Subject, objective: Objective) -> str:
     races = [(label, style, names, facts.race(history, objective, names)) for label, style, names in arms]
     unit, size = _unit(max((race.by_seconds[-1][0] for *_, race in races if race.by_seconds), default=1.0))
     found = []
-    for by_trials, name in ((True, "trials of each arm"), (False, f"training time of each arm, {unit}")):
+    rungs = any(not record.full for _, _, names, _ in races for record in facts.ended(history, names))
+    trials = "trials of each arm, by their epochs" if rungs else "trials of each arm"
+    for by_trials, name in ((True, trials), (False, f"training time of each arm, {unit}")):
         layers: list[Layer] = []
         for _, style, names, _ in races:
-            points, titles = _scores(facts.ended(history, names), objective, by_trials, size)
+            points, titles = _scores(facts.counted(history, names), objective, by_trials, size)
             layers.append(Dots(points, style, titles, 3.0))
         for label, style, _, race in races:
-            line = race.by_trials if by_trials else [(seconds / size, best) for seconds, best in race.by_seconds]
+            line = race.by_trainings if by_trials else [(seconds / size, best) for seconds, best in race.by_seconds]
             layers.append(Line(line, style, label, steps=True))
         low, high, hidden = _window(layers, objective)
         axis = Axis(f"best {title(objective.metric)} so far", low, high, format=tick(objective.metric))
@@ -68,21 +70,21 @@ def _unit(seconds: float) -> tuple[str, float]:
 
 
 def _words(races: Sequence[tuple[str, str, Sequence[str], facts.Race]], objective: Objective) -> str:
-    ends = [(label, race.by_trials[-1]) for label, _, _, race in races if race.by_trials]
-    return "; ".join(f"{label}: {value(objective.metric, y)} after {x:.0f} trials" for label, (x, y) in ends)
+    ends = [(label, race.by_trainings[-1]) for label, _, _, race in races if race.by_trainings]
+    return "; ".join(f"{label}: {value(objective.metric, y)} after {x:.4g} trials" for label, (x, y) in ends)
 
 
 def _scores(
-    records: Sequence[TrialRecord], objective: Objective, by_trials: bool, unit: float
+    counted: Sequence[tuple[float, TrialRecord]], objective: Objective, by_trials: bool, unit: float
 ) -> tuple[list[tuple[float, float]], list[str]]:
     """Every completed trial's own value, at the place where it ended."""
     points: list[tuple[float, float]] = []
     titles, seconds = [], 0.0
-    for place, record in enumerate(records, start=1):
+    for place, record in counted:
         seconds += record.seconds
         if record.completed and record.result and objective.metric in record.result.metrics:
             found = record.result.metrics[objective.metric]
-            points.append((float(place) if by_trials else seconds / unit, found))
+            points.append((place if by_trials else seconds / unit, found))
             titles.append(f"trial {record.trial.id}: {value(objective.metric, found)}")
     return points, titles
 

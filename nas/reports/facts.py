@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from nas.epochs import Epochs
 from nas.history import History, TrialRecord
 from nas.ranking import front
 from nas.winner import tested
@@ -19,30 +20,40 @@ OWN = ("strategy", "enqueued")  # the arms of the search itself; `baseline` is t
 @final
 @dataclass(frozen=True)
 class Race:
-    """Best so far of one arm: after so many trials, and after so many seconds of its own training.
+    """Best so far of one arm: after so many trainings, and after so many seconds of its own training.
 
-    `over` counts the trials that ended. A value counts when its trial was trained to the end.
+    Trainings are counted by their epochs, a full one as 1; `over` are those that ended. A value counts when its trial
+    was trained to the end.
     """
 
-    over: int
-    by_trials: tuple[tuple[float, float], ...]
+    over: float
+    by_trainings: tuple[tuple[float, float], ...]
     by_seconds: tuple[tuple[float, float], ...]
 
-    def after(self, trials: int) -> float | None:
-        """The best value among the first `trials` trials."""
-        found = [value for count, value in self.by_trials if count <= trials]
+    def after(self, trainings: float) -> float | None:
+        """The best value among the first so many."""
+        found = [value for count, value in self.by_trainings if count <= trainings]
         return found[-1] if found else None
 
 
 @final
 @dataclass(frozen=True)
 class Comparison:
-    """The search and random search at an equal number of trials; `seconds` is what these took each."""
+    """The search and random search at an equal number of trainings; `seconds` is what these took each.
 
-    trials: int
+    `rungs` says that some were shorter than a full one, and that epochs were counted.
+    """
+
+    trainings: float
+    rungs: bool
     searched: float | None
     random: float | None
     seconds: tuple[float, float]
+
+    @property
+    def each(self) -> str:
+        """How much both had, in words."""
+        return f"the epochs of {self.trainings:.3g} trials each" if self.rungs else f"{self.trainings:.0f} trials each"
 
 
 def ended(history: History, arms: Sequence[str]) -> list[TrialRecord]:
@@ -51,32 +62,43 @@ def ended(history: History, arms: Sequence[str]) -> list[TrialRecord]:
     return sorted(found, key=lambda record: record.ended_at or 0.0)
 
 
+def counted(history: History, arms: Sequence[str]) -> list[tuple[float, TrialRecord]]:
+    """The trials that `ended`, and how many trainings that makes with each of them, by their epochs."""
+    spent, found = Epochs(), []
+    for record in ended(history, arms):
+        spent.add(record.trial)
+        found.append((spent.total / record.trial.horizon, record))
+    return found
+
+
 def race(history: History, objective: Objective, arms: Sequence[str]) -> Race:
     """The best so far of `arms`; the lines go on to the last trial."""
-    by_trials: list[tuple[float, float]] = []
+    by_trainings: list[tuple[float, float]] = []
     by_seconds: list[tuple[float, float]] = []
-    best, seconds, over = None, 0.0, ended(history, arms)
-    for count, record in enumerate(over, start=1):
+    best, seconds, count = None, 0.0, 0.0
+    for count, record in counted(history, arms):
         seconds += record.seconds
         gains = record.gains([objective]) if record.full else None
         if gains and (best is None or gains[0] > objective.gain(best)):
             best = objective.gain(gains[0])  # a gain's gain is the value
-            by_trials.append((float(count), best))
+            by_trainings.append((count, best))
             by_seconds.append((seconds, best))
     if best is not None:
-        by_trials.append((float(len(over)), best))
+        by_trainings.append((count, best))
         by_seconds.append((seconds, best))
-    return Race(len(over), tuple(by_trials), tuple(by_seconds))
+    return Race(count, tuple(by_trainings), tuple(by_seconds))
 
 
 def compare(history: History, objective: Objective) -> Comparison | None:
-    """The search against random search at equal numbers of trials; None where there is no baseline."""
-    own, rival = race(history, objective, OWN), race(history, objective, ("baseline",))
-    trials = min(own.over, rival.over)
-    if not trials:
+    """The search against random search at equal numbers of trainings; None where there is no baseline."""
+    arms = (OWN, ("baseline",))
+    own, rival = (race(history, objective, one) for one in arms)
+    trainings = min(own.over, rival.over)
+    if not trainings:
         return None
-    spent = [sum(r.seconds for r in ended(history, arms)[:trials]) for arms in (OWN, ("baseline",))]
-    return Comparison(trials, own.after(trials), rival.after(trials), (spent[0], spent[1]))
+    spent = [sum(r.seconds for count, r in counted(history, one) if count <= trainings) for one in arms]
+    rungs = any(not record.full for record in ended(history, [*OWN, "baseline"]))
+    return Comparison(trainings, rungs, own.after(trainings), rival.after(trainings), (spent[0], spent[1]))
 
 
 def measured(history: History, metrics: Sequence[str]) -> list[TrialRecord]:

@@ -80,12 +80,12 @@ def _versus(subject: Subject) -> list[str]:
     if found is None:
         return [_tile("Against random search", "not compared", "this search has no random baseline")]
     if found.searched is None or found.random is None:
-        return [_tile("Against random search", "too early", f"after {found.trials} trials each")]
+        return [_tile("Against random search", "too early", f"after {found.each}")]
     gap = found.searched - found.random
     said = f"{gap * 100:+.2f} points" if main.metric in charts.SHARES else f"{gap:+.4g}"
     said = "equal" if not float(said.split()[0]) else said
     values = f"{charts.value(main.metric, found.searched)} to {charts.value(main.metric, found.random)}"
-    return [_tile("Against random search", said, f"{values} on validation, after {found.trials} trials each")]
+    return [_tile("Against random search", said, f"{values} on validation, after {found.each}")]
 
 
 def _size(subject: Subject) -> list[str]:
@@ -122,7 +122,7 @@ def _verdict(subject: Subject, main: Objective) -> str:
             '<p class="say">There is no random baseline in this search: what the strategy adds to luck cannot be told. '
             "A job with <code>baseline: 0.2</code> gives a fifth of its trials to random search.</p>"
         )
-    said = f"After {found.trials} trials each: "
+    said = f"After {found.each}: "
     if found.searched is None or found.random is None:
         said += "one of the two has no fully trained trial yet."
     else:

@@ -13,6 +13,7 @@ import pytest
 from histories import JOB, Invented
 
 from nas.history import History
+from nas.log import Entry
 from nas.logs.sqlite import SqliteLog
 from nas.reports import facts, report
 from nas.reports.report import subject_of, written
@@ -94,6 +95,28 @@ def test_the_headline_is_what_the_journal_says() -> None:
     assert "Device: CPU (of a test)." in text
 
 
+def test_short_trainings_are_compared_by_their_epochs() -> None:
+    """Six of the search's first seven trials are rungs: its own best came when random search had trained twice."""
+    one, entries = Candidate({"blocks": 1}), []
+    lengths = [(1, None, "")] * 6 + [(3, 0, ""), (3, None, "baseline"), (3, None, "baseline"), (3, 1, ""), (3, 2, "")]
+    for number, (epochs, parent, arm) in enumerate(lengths):
+        trial = Trial(number, one, epochs, 3, parent, {"arm": arm} if arm else {})
+        result = Result(number, 1, Outcome.COMPLETED, {"accuracy": number / 100}, epochs, 1.0)
+        entries += [
+            Entry(1, 10.0 + number, kind, number, body)
+            for kind, body in (("ask", trial.json()), ("attempt", {"number": 1}), ("tell", result.json()))
+        ]
+    history = History.of(entries)
+    found = facts.compare(history, ACCURACY)
+    assert found is not None
+    assert (found.trainings, found.searched, found.random) == (2.0, None, 0.08)
+    assert found.each == "the epochs of 2 trials each"
+    own = facts.race(history, ACCURACY, facts.OWN)
+    assert own.by_trainings == (((6 + 2) / 3, 0.06), ((6 + 4) / 3, 0.09), (4.0, 0.1), (4.0, 0.1))
+    text = Page(written(subject_of(Invented().header(JOB), history))).text
+    assert "too early after the epochs of 2 trials each" in text
+
+
 def test_a_missing_baseline_is_said_plainly() -> None:
     text = Page(page(Invented(baseline=False))).text
     assert "this search has no random baseline" in text
@@ -136,7 +159,7 @@ def test_half_trained_trials_do_not_win_a_race() -> None:
         history.asked(Trial(number, Candidate({"blocks": 1}), epochs, 2), 1.0)
         history.issued(number, 1, 2.0)
         history.told(Result(number, 1, Outcome.COMPLETED, {"accuracy": score}, 1, 1.0), 3.0 + number)
-    assert facts.race(history, ACCURACY, ["strategy"]).by_trials == ((2.0, 0.5), (3.0, 0.7), (3.0, 0.7))
+    assert facts.race(history, ACCURACY, ["strategy"]).by_trainings == ((1.5, 0.5), (2.5, 0.7), (2.5, 0.7))
 
 
 def test_a_lower_value_wins_where_less_is_better() -> None:
@@ -146,7 +169,7 @@ def test_a_lower_value_wins_where_less_is_better() -> None:
     values = [
         r.result.metrics["loss"] for r in history.trials.values() if r.arm == "strategy" and r.completed and r.result
     ]
-    assert race.by_trials[-1][1] == min(values)
+    assert race.by_trainings[-1][1] == min(values)
 
 
 def test_failures_are_told_by_cause() -> None:
