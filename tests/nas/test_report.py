@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from histories import JOB, Invented
 
-from nas.history import History
-from nas.log import Entry
+from nas.history import Entry, History
 from nas.logs.sqlite import SqliteLog
 from nas.reports import facts, report
 from nas.reports.report import subject_of, written
@@ -97,7 +96,8 @@ def test_the_headline_is_what_the_journal_says() -> None:
 
 def test_short_trainings_are_compared_by_their_epochs() -> None:
     """Six of the search's first seven trials are rungs: its own best came when random search had trained twice."""
-    one, entries = Candidate({"blocks": 1}), []
+    one = Candidate({"blocks": 1})
+    entries: list[Entry] = []
     lengths = [(1, None, "")] * 6 + [(3, 0, ""), (3, None, "baseline"), (3, None, "baseline"), (3, 1, ""), (3, 2, "")]
     for number, (epochs, parent, arm) in enumerate(lengths):
         trial = Trial(number, one, epochs, 3, parent, {"arm": arm} if arm else {})
