@@ -15,7 +15,7 @@ from nas.surrogates.evidence import BELIEVED, LEARNED, Evidence, learnt_from, po
 from nas.surrogates.gaussian_process import GaussianProcess, Posterior
 from nas.surrogates.kernel import Kernel
 from nas.surrogates.moves import enumerated, mutated, neighbours
-from nas.surrogates.targets import distances
+from nas.surrogates.targets import targets
 from search_spaces.decisions import Candidate, Decisions
 from workers.objectives import Outcome
 
@@ -70,6 +70,7 @@ class Advisor:
     def __init__(self, decisions: Decisions, pool: int) -> None:
         self.codes = Codes(decisions)
         self.process = GaussianProcess(Kernel(self.codes))
+        self._categorical = float(self.codes.categorical.mean()) if len(self.codes) else 1.0
         part = share(self.process.kernel.effort)
         self.pool = max(1, round(part * pool))
         self.learned, self.believed = round(part * LEARNED), round(part * BELIEVED)
@@ -120,7 +121,7 @@ class Advisor:
         gains = np.array([np.nan if isinstance(first[t], Outcome) else first[t] for t in trials], dtype=np.float64)
         known = np.isfinite(gains)
         gains[~known] = gains[known].min() if known.any() else 0.0
-        return Evidence(self._of(trials), distances(gains))
+        return Evidence(self._of(trials), targets(gains, self._categorical))
 
     def _labels(self, told: Told, count: int) -> Evidence:
         """Of the first so many told +1 for what is feasible, -1 for what is not."""

@@ -22,7 +22,7 @@ from nas.surrogates.evidence import Evidence, learnt_from, posterior
 from nas.surrogates.gaussian_process import GaussianProcess
 from nas.surrogates.kernel import Gram, Kernel
 from nas.surrogates.moves import enumerated, mutated, neighbours
-from nas.surrogates.targets import distances
+from nas.surrogates.targets import distances, normal_scores, targets
 from search_spaces.decision import Choice, Range, When
 from search_spaces.decisions import Decisions
 
@@ -221,23 +221,36 @@ def test_feasibility_is_a_chance() -> None:
     assert found == pytest.approx(norm.cdf([0.0, 2.0, -30.0]))
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=30), st.sampled_from([1e-9, 1.0, 1e12]), st.integers(-3, 3))
 @settings(max_examples=40, deadline=None)
-def test_targets_keep_the_order_and_forget_the_unit(values: list[int], unit: float, origin: int) -> None:
+def test_targets_keep_the_order_and_forget_the_unit(share: float, values: list[int], unit: float, origin: int) -> None:
     gains = np.array(values, dtype=np.float64)
-    targets = distances(gains)
-    assert np.isfinite(targets).all()
+    seen = targets(gains, share)
+    assert np.isfinite(seen).all()
     order = np.argsort(gains, kind="stable")
-    assert (np.diff(targets[order]) >= 0).all()
+    assert (np.diff(seen[order]) >= 0).all()
     for one, other in product(range(len(values)), repeat=2):
-        assert (gains[one] == gains[other]) == (targets[one] == targets[other])
-    assert np.allclose(distances(unit * (gains + origin)), targets, atol=1e-6)
+        assert (gains[one] == gains[other]) == (seen[one] == seen[other])
+    assert np.allclose(targets(unit * (gains + origin), share), seen, atol=1e-6)
 
 
 def test_no_outlier_takes_the_resolution_away() -> None:
-    targets = distances(np.concatenate([np.linspace(0.90, 0.95, 40), [-1e9, 0.1]]))
-    assert targets[39] - targets[20] > 0.2
-    assert targets.min() > -10.0
+    seen = distances(np.concatenate([np.linspace(0.90, 0.95, 40), [-1e9, 0.1]]))
+    assert seen[39] - seen[20] > 0.2
+    assert seen.min() > -10.0
+
+
+def test_normal_scores_are_quantiles() -> None:
+    gains = np.array([3.0, -1.0, 10.0, 3.0])
+    assert normal_scores(gains) == pytest.approx(norm.ppf([0.5, 0.125, 0.875, 0.5]))
+
+
+def test_numbers_are_seen_in_proportion() -> None:
+    gains = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    seen = np.diff(targets(gains, categorical=0.0)[3:])
+    assert seen == pytest.approx(seen[0])
+    assert np.ptp(np.diff(targets(gains, categorical=1.0)[3:])) > 0.01
 
 
 @given(st.integers(1, 5_000))
