@@ -156,11 +156,15 @@ class Final(Wrapper):
                 yield Trial(-1, chosen.candidate, finale.epochs, finale.epochs, note=note, seed=seed)
 
     def _best(self, count: int = 1) -> list[Trial]:
-        """The best of the search's full trials (else of all), isomorphic candidates counted once."""
+        """The best of the trials that were trained for longest, isomorphic candidates counted once.
+
+        These are the full ones; where a search ended before its first, the highest rung.
+        """
         completed = [trial for trial in self._searched.values() if trial.id in self._results and not trial.proxy]
-        full = [trial for trial in completed if trial.full]
+        most = max((trial.epochs for trial in completed), default=0)
+        longest = [trial for trial in completed if trial.epochs == most]
         best: dict[object, Trial] = {}
-        for trial in ranked(full or completed, lambda t: self._results[t.id].metrics, self.setting.objectives):
+        for trial in ranked(longest, lambda t: self._results[t.id].metrics, self.setting.objectives):
             best.setdefault(self.setting.canonical(trial.candidate), trial)
             if len(best) == count:
                 break

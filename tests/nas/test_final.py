@@ -214,3 +214,13 @@ def test_the_last_test_is_of_the_winner_also_where_an_earlier_one_wins_again() -
         ("test", 0, 3),
     ]
     assert tests[0].parent == tests[2].parent
+
+
+@pytest.mark.parametrize("top", [0, 1])
+def test_of_rungs_alone_the_highest_counts(top: int) -> None:
+    """A value after one epoch cannot be compared with one after three, and says less."""
+    strategy = final_of(Finale(top=top, epochs=9), trials=2)
+    for number, (epochs, value) in enumerate([(1, 9.0), (3, 4.0)]):
+        strategy.hear(Trial(number, Candidate({"a": number, "b": 0}), epochs, 9))
+        strategy.tell(Result(number, 1, Outcome.COMPLETED, {"value": value}))
+    assert [trial.note["of"] for trial in rest(strategy, {(1, 1): 5.0})] == [1] * (1 + top)
