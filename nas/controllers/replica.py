@@ -12,7 +12,7 @@ import numpy as np
 from nas.controllers.controller import Controller, Sample
 from nas.controllers.learning import Learning
 from nas.controllers.policy_gradient import Baseline, clipped, reinforce
-from nas.controllers.threads import on_one_thread
+from nas.threads import on_one_thread
 from parameter_server.store import Pull, Store
 from search_spaces.decisions import Candidate
 

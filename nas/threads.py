@@ -1,4 +1,7 @@
-"""Small products on one thread: those of a controller are too small to share, and threads that wait cost more."""
+"""Small products on one thread: those of a controller are too small to share, and threads that wait cost more.
+
+They also come out the same on any machine: sums depend on how many threads share them.
+"""
 
 from __future__ import annotations
 
