@@ -65,12 +65,18 @@ class Job(Part):
     @model_validator(mode="before")
     @classmethod
     def _usual(cls, value: object) -> object:
-        """Random search has no baseline beside it, and without a space there is no network to train again."""
+        """Random search has no baseline beside it, and without a space there is no network to train again.
+
+        Several objectives need a strategy for several.
+        """
         if not isinstance(value, Mapping):
             return value
-        strategy = value.get("strategy", "surrogate")
+        strategy = value.get("strategy")
         name = strategy.get("name") if isinstance(strategy, Mapping) else strategy
         usual: dict[str, Json] = {"baseline": 0.0} if name == "random" else {}
+        goals = value.get("objectives")
+        if isinstance(goals, list | tuple) and len(goals) > 1:
+            usual["strategy"] = "evolution"
         if value.get("space") is None:
             usual["final"] = {"top": 0}
         return {**usual, **value}

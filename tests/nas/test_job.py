@@ -95,6 +95,14 @@ def test_random_search_has_no_baseline_beside_it_unless_asked() -> None:
     assert Job.parse(BASE).baseline == 0.2
 
 
+def test_several_objectives_have_a_strategy_for_several() -> None:
+    plain = {key: value for key, value in BASE.items() if key != "strategy"}
+    assert Job.parse({**plain, "objectives": ["value"]}).strategy == Spec("surrogate")
+    several = {**plain, "objectives": ["value", "parameters"]}
+    assert Job.parse(several).strategy == Spec("evolution")
+    assert Job.parse({**several, "strategy": "halving"}).strategy == Spec("halving")
+
+
 def test_the_template_is_a_valid_job(tmp_path: Path) -> None:
     path = tmp_path / "my-job.yaml"
     path.write_text(TEMPLATE)
