@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from itertools import combinations, product
 
 import pytest
@@ -81,10 +82,15 @@ def test_holm_is_the_closed_test_of_bonferroni(ps: list[float]) -> None:
 
 
 @pytest.mark.slow
-@given(probabilities)
-def test_holm_is_that_of_statsmodels(ps: list[float]) -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is not installed")
-    assert holm(ps) == pytest.approx(multitest.multipletests(ps, method="holm")[1].tolist())
+def test_holm_is_that_of_statsmodels(require: Callable[[str, bool, str], None]) -> None:
+    require("rivals", find_spec("statsmodels") is not None, "statsmodels is not installed")
+    from statsmodels.stats.multitest import multipletests
+
+    @given(probabilities)
+    def agree(ps: list[float]) -> None:
+        assert holm(ps) == pytest.approx(multipletests(ps, method="holm")[1].tolist())
+
+    agree()
 
 
 def test_pairs_are_compared_run_by_run_and_corrected_together() -> None:

@@ -7,6 +7,7 @@ import gzip
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -145,8 +146,9 @@ def test_packed_files_and_other_endings_of_lines_say_the_same(tmp_path: Path) ->
     assert read(packed, WIDE).rows == read(plain, WIDE).rows == read(marked, WIDE).rows
 
 
-def test_a_parquet_file_says_the_same(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+def test_a_parquet_file_says_the_same(tmp_path: Path, require: Callable[[str, bool, str], None]) -> None:
+    require("tables", find_spec("pyarrow") is not None, "pyarrow is not installed: pip install 'cellwright[benchmark]'")
+    import pyarrow
     from pyarrow import parquet
 
     plain = written(tmp_path)
