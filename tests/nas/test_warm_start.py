@@ -40,6 +40,7 @@ SECOND: dict[str, Json] = {
     "strategy": "test_warm_start:Pupil",
     "budget": {"trials": 4},
     "warm_start": ["first"],
+    "baseline": 0,
 }
 
 
