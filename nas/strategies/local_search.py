@@ -30,6 +30,17 @@ class _View:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """An untried neighbour: of which trial in which climb, and how many climbs are over before it is asked."""
+
+    candidate: Candidate
+    climb: int
+    centre: int
+    over: int
+
+
+@final
 class LocalSearch(Strategy):
     """Climbs by one changed decision at a time: a number or an ordered choice by a step, others to every option.
 
@@ -63,8 +74,12 @@ class LocalSearch(Strategy):
         self._unkeyed: list[int] = []
         self._tried: dict[Hashable, int] = {}
         self._neighbours: dict[int, Neighbours] = {}
+        self._offers: list[_Offer] = []  # of the climbs that were looked at since something was heard
+        self._over: list[int] = []  # those of them that are over where all that they offer is refused
+        self._looked = 0
 
     def asked(self, trial: Trial) -> None:
+        self._forget()
         if trial.parent is not None:
             return  # it continues one that is known
         climb = trial.note.get("climb")
@@ -81,6 +96,7 @@ class LocalSearch(Strategy):
             self._advance(climb, trial.note["of"])
 
     def told(self, result: Result) -> None:
+        self._forget()
         climb = self._members.get(result.trial_id)
         if climb is None or result.trial_id in self._gains:
             return
@@ -95,17 +111,32 @@ class LocalSearch(Strategy):
     def propose(self, draw: Draw) -> Trial:
         """Number `draw.proposal` of the untried neighbours of all climbs, the best climb's first; then a start."""
         self._catch_up()
-        number = draw.proposal
-        over: list[int] = []
-        for _, climb in self._open if len(self._centres) >= self.starts else ():
-            view = self._view(climb)
-            if number < len(view.untried):
-                note = {"climb": climb, "of": view.centre}
-                return self.trial(draw, view.untried[number], _noted(note, over))
-            number -= len(view.untried)
-            if view.untried or not (view.awaited or self._running[climb]):
-                over.append(climb)
-        return self.trial(draw, self.setting.decisions.sample(draw.generator()), _noted({}, over))
+        while len(self._offers) <= draw.proposal and self._look_further():
+            pass
+        if draw.proposal < len(self._offers):
+            offer = self._offers[draw.proposal]
+            note = {"climb": offer.climb, "of": offer.centre}
+            return self.trial(draw, offer.candidate, _noted(note, self._over[: offer.over]))
+        return self.trial(draw, self.setting.decisions.sample(draw.generator()), _noted({}, self._over))
+
+    def _forget(self) -> None:
+        """What was heard may have moved any climb."""
+        self._offers, self._over, self._looked = [], [], 0
+
+    def _look_further(self) -> bool:
+        """Whether there is one more climb; then what it offers is known.
+
+        Where a space runs out a wrapper refuses a thousand proposals in a row: each climb is looked at once for all.
+        """
+        if len(self._centres) < self.starts or self._looked == len(self._open):
+            return False
+        _, climb = self._open[self._looked]
+        self._looked += 1
+        view = self._view(climb)
+        self._offers += [_Offer(one, climb, view.centre, len(self._over)) for one in view.untried]
+        if view.untried or not (view.awaited or self._running[climb]):
+            self._over.append(climb)
+        return True
 
     def _view(self, climb: int) -> _View:
         """Where a climb has got to, led on by what is known from other climbs as well."""
@@ -174,4 +205,4 @@ class LocalSearch(Strategy):
 
 
 def _noted(note: Mapping[str, Json], over: list[int]) -> dict[str, Json]:
-    return {**note, "over": over} if over else dict(note)
+    return {**note, "over": list(over)} if over else dict(note)

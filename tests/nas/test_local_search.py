@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from progressive import ACCURACY, completed, simulate, trials_of
 
 from nas.strategies.local_search import LocalSearch
-from nas.strategy import Setting, Strategy
+from nas.strategy import Draw, Setting, Strategy
 from nas.wrappers.constrain import Constrain
 from nas.wrappers.deduplicate import Deduplicate
 from search_spaces.decision import Choice, Range, When
@@ -166,6 +166,22 @@ def test_a_candidate_of_the_users_is_a_start() -> None:
     trials = trials_of(simulate(strategy, scored(rugged), trials=10))
     assert {trial.note["of"] for trial in trials} == {0}
     assert {trial.candidate for trial in trials} == around(top)
+
+
+def test_each_climb_is_looked_at_once_though_a_thousand_proposals_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy = search(starts=3)
+    simulate(Deduplicate(strategy), scored(rugged), slots=3)
+    looked: list[int] = []
+    view = LocalSearch._view
+
+    def counted(self: LocalSearch, climb: int) -> object:
+        looked.append(climb)
+        return view(self, climb)
+
+    monkeypatch.setattr(LocalSearch, "_view", counted)
+    for proposal in range(1000):
+        strategy.propose(Draw(0, strategy.next_id, proposal))
+    assert len(looked) == len(set(looked)) > 0
 
 
 def words() -> list[Candidate]:
