@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
-from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias, final
 
 from nas.strategy import Setting
@@ -185,11 +184,6 @@ class World:
     def _seen(self, key: Key, row: Row, epochs: int) -> Training:
         repeats = row.trainings[epochs]
         return repeats[0] if len(repeats) == 1 else repeats[int(self._draws[key] * len(repeats))]
-
-
-def row(trainings: Mapping[int, Sequence[Training]], reports: Sequence[float]) -> Row:
-    """A row of these trainings by epochs; `reports` are the values to report of the longest one's repeats."""
-    return Row({epochs: tuple(repeats) for epochs, repeats in trainings.items()}, fmean(reports))
 
 
 def objective(metric: str, minimize: bool = False) -> Objective:

@@ -14,7 +14,7 @@ from hyperparameters import ranked, regrets
 from matrix import reached
 
 from nas.bench.run import Contest, Contestant, Told
-from nas.bench.table import Key, Row, Table, Training, objective, row
+from nas.bench.table import Key, Row, Table, Training, objective
 from nas.bench.trace import Trace, trace
 from search_spaces.decision import Choice
 from search_spaces.decisions import Decisions
@@ -25,7 +25,7 @@ CONTEST = Contest(6)
 
 def numbers(shift: float = 0.0) -> Table:
     """Thirty numbers, the largest being best."""
-    rows: dict[Key, Row] = {(i,): row({1: [Training(i + shift, 5.0)]}, [i + shift]) for i in OPTIONS}
+    rows: dict[Key, Row] = {(i,): Row({1: (Training(i + shift, 5.0),)}, i + shift) for i in OPTIONS}
     return Table("group/numbers", Decisions({"n": Choice(OPTIONS, ordered=True)}), objective("value"), rows)
 
 
@@ -132,7 +132,7 @@ def test_a_race_with_shorter_trainings_ends_when_random_has_ended(monkeypatch: p
     """What is told later does not count; without shorter trainings all trials do."""
     monkeypatch.setattr("matrix.TRIALS", 2)
     plain = numbers()
-    rungs = replace(plain, rows={**plain.rows, (0,): row({1: [Training(0.0)], 0: [Training(0.0)]}, [0.0])})
+    rungs = replace(plain, rows={**plain.rows, (0,): Row({1: (Training(0.0),), 0: (Training(0.0),)}, 0.0)})
     random, quick = traced(plain, 3, 5), traced(plain, 7, 11, 13, 19, seconds=3.0)
     assert reached(rungs, random, random) == 5 - 29
     assert reached(rungs, quick, random) == 13 - 29

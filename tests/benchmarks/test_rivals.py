@@ -12,7 +12,7 @@ from rivals.problem import Problem
 from rivals.rival import NAMES, Rival
 
 from nas.bench.run import Contest
-from nas.bench.table import Key, Row, Table, Training, World, objective, row
+from nas.bench.table import Key, Row, Table, Training, World, objective
 from search_spaces.decision import Choice, Range
 from search_spaces.decisions import Candidate, Decisions
 from workers.errors import UserError
@@ -26,7 +26,7 @@ def small(minimize: bool) -> Table:
     """Twelve candidates of a number, a category and a switch; one in twelve cannot be trained."""
     names = {"rate": Choice(RATES, ordered=True), "kind": Choice(KINDS), "wide": Choice((False, True))}
     keys = [key for key in product(RATES, KINDS, (False, True)) if key != (0.1, "b", True)]
-    rows: dict[Key, Row] = {key: row({1: [Training(float(i), 10.0)]}, [float(i)]) for i, key in enumerate(keys)}
+    rows: dict[Key, Row] = {key: Row({1: (Training(float(i), 10.0),)}, float(i)) for i, key in enumerate(keys)}
     return Table("small", Decisions(names), objective("value", minimize), rows)
 
 
