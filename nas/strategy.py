@@ -83,7 +83,7 @@ class Strategy(ABC):
             names = ", ".join(objective.metric for objective in setting.objectives)
             raise UserError(
                 f"{len(setting.objectives)} objectives ({names}) are given, but {type(self).__name__} takes at most "
-                f"{limit}: leave out the others, or take a strategy for several, such as evolution, halving, optuna or random"
+                f"{limit}: leave out the others, or take a strategy for several: evolution, halving, optuna or random"
             )
         self.setting = setting
         self.next_id = 0
