@@ -10,6 +10,7 @@ from workers.objectives import Direction, Objective
 
 REWARDS = ("rank", "plain", "cubed", "perplexity")
 SCALE = 80.0  # of the perplexity (Zoph & Le 2017, section 4.2)
+LARGEST = 1e15  # a reward, whatever its shape
 
 
 @final
@@ -18,7 +19,7 @@ class Rewards:
 
     `rank` is the share of the gains heard that are smaller, equal ones counted half: free of scale, for any objective.
     `plain` is the gain, `cubed` its cube (for accuracies), `perplexity` is 80 / value**2. A trial without a gain is
-    paid as the worst that was heard.
+    paid as the worst that was heard. No reward is larger than `LARGEST`.
     """
 
     def __init__(self, shape: str, objective: Objective) -> None:
@@ -51,11 +52,16 @@ class Rewards:
             places = bisect_left(self._sorted, gain) + bisect_right(self._sorted, gain)
             return places / (2 * len(self._sorted))
         if self.shape == "cubed":
-            return float(gain**3)
+            return _bounded(gain * gain * gain)
         if self.shape == "perplexity":
             if gain >= 0:
                 raise UserError(
                     f"{self.objective.metric} is {-gain}, but reward perplexity needs values above 0: take reward: rank"
                 )
-            return float(SCALE / gain**2)
-        return gain
+            return _bounded(SCALE / gain / gain)
+        return _bounded(gain)
+
+
+def _bounded(reward: float) -> float:
+    """No further from 0 than `LARGEST`, so that Adam's squares of gradients are finite in single precision."""
+    return max(-LARGEST, min(LARGEST, reward))

@@ -20,7 +20,7 @@ from nas.controllers.learning import PRESETS, Learning
 from nas.controllers.lstm import Array
 from nas.controllers.policy_gradient import Baseline, clipped, reinforce
 from nas.controllers.replica import Batch, Replica
-from nas.controllers.rewards import REWARDS, Rewards
+from nas.controllers.rewards import LARGEST, REWARDS, Rewards
 from parameter_server.optimizers import SGD, Adam, Optimizer
 from parameter_server.store import MemoryStore
 from search_spaces.decisions import Candidate
@@ -212,6 +212,21 @@ def test_while_nothing_succeeded_nothing_is_paid(shape: str) -> None:
     rewards = Rewards(shape, PERPLEXITY if shape == "perplexity" else ACCURACY)
     rewards.hear(None)
     assert rewards.of(None) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "objective", "gain", "sign"),
+    [
+        ("cubed", ACCURACY, 1e200, 1),
+        ("cubed", ACCURACY, -1e200, -1),
+        ("perplexity", PERPLEXITY, -1e-200, 1),
+        ("plain", PERPLEXITY, -1e300, -1),
+    ],
+)
+def test_rewards_are_bounded_whatever_the_scale(shape: str, objective: Objective, gain: float, sign: int) -> None:
+    rewards = Rewards(shape, objective)
+    rewards.hear(gain)
+    assert rewards.of(gain) == sign * LARGEST
 
 
 def test_rewards_that_do_not_suit_are_refused() -> None:
