@@ -164,7 +164,10 @@ class _Reading:
         seconds = None if cost is None else self._float(number, cells, cost)
         if cost is not None and (seconds is None or seconds < 0):
             text = self._text(cells, cost)
-            raise UserError(f"{self.sheet.place(number)}: {cost} is {text!r}, but must be seconds, 0 or more")
+            raise UserError(
+                f"{self.sheet.place(number)}: {cost} is {text!r}, but must be seconds, 0 or more: "
+                "fill them in, or leave the column of seconds out"
+            )
         kept[repeat] = Cell(number, value, seconds, self._float(number, cells, self.columns.report))
         self.longest = max(self.longest, epochs)
 

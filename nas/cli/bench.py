@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -111,6 +112,8 @@ def bench(  # noqa: PLR0913 - the parameters of a command are its options
     if tables:
         said.list_tables(json)
         return
+    if target is not None and not isfinite(target):
+        raise UserError(f"--target is {target}, but must be a search value that runs can reach: give a finite number")
     columns = {
         "decisions": said.names(decisions),
         "search": search,

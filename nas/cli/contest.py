@@ -92,7 +92,10 @@ def contestants(given: Sequence[str] | None, options: Sequence[str] | None, bare
                 f"--option {text}: {wanted!r} is none of the strategies here ({nearest(wanted, named)}); "
                 "write STRATEGY.KEY=VALUE, such as evolution.population=20"
             )
-        said[owner].append(text.removeprefix(f"{owner}."))
+        rest = text.removeprefix(f"{owner}.")
+        if not rest.partition("=")[0].strip() or "=" not in rest:
+            raise UserError(f"--option {text} must be STRATEGY.KEY=VALUE, such as evolution.population=20")
+        said[owner].append(rest)
     found = {name: Contestant(name, nested(texts), bare) for name, texts in said.items()}
     check(found)
     return found

@@ -192,7 +192,7 @@ def test_without_pyarrow_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.
         (TITLES, (), WIDE, "has no row"),
         (TITLES, ["conv,16,a,b,c,1,1"], WIDE, "line 2: val is 'b', but must be a number, or empty"),
         (TITLES, [*LINES, "skip,32,0.1,0.2,0.3"], WIDE, "line 8 has 5 cells, but there are 7 titles"),
-        (TITLES, ["skip,32,0.1,0.2,0.3,1,"], WIDE, "line 2: seconds is '', but must be seconds"),
+        (TITLES, ["skip,32,0.1,0.2,0.3,1,"], WIDE, "line 2: seconds is '', but must be seconds, 0 or more: fill"),
         (TITLES, ["skip,32,0.1,0.2,0.3,1,-4"], WIDE, "line 2: seconds is '-4', but must be seconds"),
         (TITLES, ["skip,32,0.1,0.2,,1,1"], WIDE, "line 2 has val, but no finite test"),
         (TITLES, ["skip,32,0.1,,,1,1"], WIDE, "no training with a finite val"),

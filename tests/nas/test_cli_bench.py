@@ -75,6 +75,7 @@ def test_options_reach_the_strategy_and_wrong_ones_are_refused(file: Path) -> No
         "evolution.populaton=3": "evolution: 'populaton' is no option of strategy: did you mean population?",
         "evolution.population=three": "strategy.population is 'three', but must be a whole number",
         "evolution.population=0": "population is 0, but strategy evolution needs at least 1",
+        "evolution.population": "--option evolution.population must be STRATEGY.KEY=VALUE",
         "tpe.x=1": "'tpe' is none of the strategies here",
         "evolution": "'evolution' is none of the strategies here",
     }.items():
@@ -151,6 +152,7 @@ def test_shorter_trainings_minimised_values_and_rows_that_are_kept(file: Path) -
         (("--table", "FILE", *WIDE, "--where", "op", "--strategy", "random"), "'op' must be COLUMN=VALUE", Exit.USAGE),
         (("--table", "FILE", *WIDE, "--fidelity", "val4", "--strategy", "random"), "must be EPOCHS=COLUMN", Exit.USAGE),
         (("--table", "FILE", *WIDE, "--strategy", "random", "--plot", "no/a.svg"), "there is no folder no", Exit.USAGE),
+        (("--table", "FILE", *WIDE, "--strategy", "random", "--target", "nan"), "give a finite number", Exit.USAGE),
         (("--table", "kc1", "--search", "x", "--strategy", "random"), "columns of an installed table", Exit.USAGE),
     ],
 )
