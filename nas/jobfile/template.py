@@ -28,7 +28,7 @@ space:
 # reinforce, pnas (by levels), optuna, grid, random; docs/jobs.md has their options
 strategy: surrogate             # {name: evolution, population: 20}
 
-# Metrics to optimise, the most important first; several give a Pareto front (by evolution, halving, optuna, grid, random).
+# Metrics to optimise, the most important first; several (with evolution, halving, optuna, random) give a Pareto front.
 objectives: [accuracy]          # [accuracy, parameters], or {metric: f1, direction: maximize}
 
 # What is over a ceiling is infeasible: parameters and multiply_adds are known before anything is trained.
