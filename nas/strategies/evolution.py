@@ -31,8 +31,8 @@ class Evolution(Strategy):
     The child has one decision mutated. The first `population` trials are random, and so are all until `sample` have
     ended; after that a slot never waits: it gets a child of those that have. A failed trial is a member that loses to
     every other, an infeasible one is none. Several objectives: the better one stands on the earlier front, and among
-    equals more alone (NSGA-II). A child that a wrapper refuses again and again is mutated further, so that the search
-    leaves a neighbourhood where everything is known.
+    equals more alone (NSGA-II). A child that a wrapper refuses again and again is mutated further, and at last drawn
+    at random, so that the search leaves a neighbourhood where everything is known.
     """
 
     objectives_at_most = None
@@ -79,7 +79,10 @@ class Evolution(Strategy):
         fitness, members = self._fitnesses(), list(self._members)
         drawn = [members[int(generator.random() * len(members))] for _ in range(self.sample)]
         child = self._members[max(drawn, key=fitness.__getitem__)].candidate
-        for _ in range(1 + draw.proposal // PATIENCE):
+        mutations = 1 + draw.proposal // PATIENCE
+        if mutations > max(1, len(decisions)):
+            return self.trial(draw, decisions.sample(generator))  # as far away, and sooner said
+        for _ in range(mutations):
             child = decisions.mutate(child, generator)
         return self.trial(draw, child)
 

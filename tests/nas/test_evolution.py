@@ -11,7 +11,7 @@ import pytest
 from progressive import ACCURACY, completed, simulate, trials_of
 from scipy.stats import chisquare
 
-from nas.strategies.evolution import Evolution
+from nas.strategies.evolution import PATIENCE, Evolution
 from nas.strategy import Draw, Setting, Strategy
 from nas.wrappers.deduplicate import Deduplicate
 from search_spaces.decision import Choice
@@ -205,3 +205,11 @@ def test_does_as_well_as_a_plain_loop() -> None:
 def test_refuses_what_cannot_be(population: int, sample: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         evolution(population, sample)
+
+
+def test_a_child_refused_for_every_decision_is_drawn_anywhere() -> None:
+    """Of two options an odd number of mutations always gives the other one."""
+    strategy = Evolution(Setting(Decisions({"d": Choice(("a", "b"))}), (ACCURACY,)), population=1, sample=1)
+    hear(strategy, 0, Candidate({"d": "a"}), accuracy=0.5)
+    for refused, found in ((0, {"b"}), (2 * PATIENCE, {"a", "b"})):
+        assert {strategy.propose(Draw(0, trial, refused)).candidate["d"] for trial in range(50)} == found
