@@ -132,7 +132,8 @@ class Codes:
         for column, code in zip(self.columns, row, strict=True):
             when = column.decision.when
             if when is None or when.holds(values):
-                values[column.name] = column.value(max(0.0, float(code)))
+                assert code != INACTIVE, f"{column.name} is active, but the row was not completed"
+                values[column.name] = column.value(float(code))
         return Candidate(values)
 
     def completed(self, rows: Rows, generator: np.random.Generator) -> Rows:

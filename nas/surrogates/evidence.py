@@ -31,10 +31,6 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def before(self, count: int) -> Evidence:
-        """What was told first."""
-        return Evidence(self.rows[:count], self.targets[:count])
-
     def bounded(self, most: int) -> Evidence:
         """At most so many: half of them the best, the others evenly spread over the order in which they were told."""
         if len(self) <= most:

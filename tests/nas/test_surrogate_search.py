@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from nas.strategies.random import RandomSearch
 from nas.strategies.surrogate import SurrogateSearch
 from nas.strategy import Draw, Setting, Strategy
+from nas.surrogates.advisor import Advisor, Told
+from nas.surrogates.codes import Codes
 from nas.wrappers.deduplicate import Deduplicate
 from search_spaces.decision import Choice, Range, When
 from search_spaces.decisions import Candidate, Decisions
@@ -174,6 +178,42 @@ def test_a_short_training_is_no_evidence() -> None:
     other.tell(ended(short, -100.0))
     draw = Draw(0, 13)
     assert other.propose(draw) == strategy.propose(draw)
+
+
+def test_a_result_told_twice_moves_the_fits_too() -> None:
+    unbroken, restored = SurrogateSearch(setting()), SurrogateSearch(setting())
+    trials = searched(unbroken, 12, loss)
+    unbroken.propose(Draw(0, 12))  # fits parameters to the first results, in the order of the first telling
+    for trial in trials:
+        restored.hear(trial)
+        restored.tell(ended(trial, loss(trial.candidate)))
+    for strategy in (unbroken, restored):
+        strategy.tell(Result(trials[0].id, 1, Outcome.FAILED))
+    for _ in range(3):
+        assert unbroken.ask() == restored.ask()
+
+
+def test_an_ask_takes_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    ranked = Advisor.ranked
+
+    def spied(advisor: Advisor, told: Told, generator: np.random.Generator) -> Sequence[Candidate]:
+        seen.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return ranked(advisor, told, generator)
+
+    monkeypatch.setattr(Advisor, "ranked", spied)
+    with threadpool_limits(2, "blas"):
+        searched(SurrogateSearch(setting()), 8, loss)
+    assert seen
+    assert set(seen) == {1}
+
+
+def test_a_row_that_was_not_completed_is_no_candidate() -> None:
+    codes = Codes(MIXED)
+    row = codes.rows([{"optimizer": "adam", "rate": 0.1, "layers": 2, "units": 16, "activation": "relu"}])[0]
+    row[0] = codes.columns[0].code("sgd")
+    with pytest.raises(AssertionError, match="momentum"):
+        codes.candidate(row.tolist())
 
 
 @pytest.mark.parametrize("name", ["initial", "pool"])
