@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias, final
 
 import numpy as np
@@ -35,18 +36,22 @@ class Kernel:
     distance of two numbers or tallies; a decision that is not active is a value of its own. The product is what all
     sets of parts do together (Gunn & Kandola 2002), the sum what each does alone: that much is known after few trials.
 
+    `vectors` are further columns of the rows that are compared together, group by group, as tallies are.
+
     Parameters are logarithms: of the weights of categories, numbers and tallies, of the lengths of numbers and
     tallies, and of the sum's share beside the product's.
     """
 
-    def __init__(self, codes: Codes) -> None:
+    def __init__(self, codes: Codes, vectors: Sequence[NDArray[np.int64]] = ()) -> None:
         lone = [p for p in codes.conditional if not codes.movable[p]]  # these say only whether they are active
         self.categories = np.sort([*np.flatnonzero(codes.categorical & codes.movable), *lone]).astype(np.int64)
         self.numbers = np.flatnonzero(~codes.categorical & codes.movable)
         self.tallies = codes.alike
+        self.vectors = tuple(vectors)
+        together = len(self.tallies) + len(self.vectors)
         self._places = [*self.categories.tolist(), *self.numbers.tolist()]
-        self._levels = [_levels(codes.columns[place]) for place in self._places] + [0] * len(self.tallies)
-        first, second = len(self.categories), len(self.numbers) + len(self.tallies)
+        self._levels = [_levels(codes.columns[place]) for place in self._places] + [0] * together
+        first, second = len(self.categories), len(self.numbers) + together
         self.count = first + second
         weight = math.log(_WEIGHT / max(4, self.count))
         self.start = np.array([weight] * self.count + [math.log(_LENGTH)] * second + [math.log(_SUM)])
@@ -119,12 +124,14 @@ class Kernel:
         return matern
 
     def apart(self, tally: int, rows: Rows, others: Rows) -> Matrix:
-        """The distance of two tallies, the counts being divided by how many decisions are counted."""
+        """The distance of two tallies, the counts being divided by how many decisions are counted, or of vectors."""
         one, other = self._counts(tally, rows), self._counts(tally, others)
         squares = (one * one).sum(axis=1)[:, None] + (other * other).sum(axis=1)[None] - 2.0 * one @ other.T
         return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
 
     def _counts(self, tally: int, rows: Rows) -> Matrix:
+        if tally >= len(self.tallies):
+            return rows[:, self.vectors[tally - len(self.tallies)]]
         places, options = self.tallies[tally]
         chosen = rows[:, places]
         return np.stack([(chosen == option).sum(axis=1) for option in range(options)], axis=1) / len(places)
@@ -138,7 +145,7 @@ class Gram:
         self.kernel = kernel
         categories, numbers = rows[:, kernel.categories].T, rows[:, kernel.numbers].T
         self.equal = (categories[:, :, None] == categories[:, None, :]).astype(np.float64)
-        tallies = [kernel.apart(tally, rows, rows)[None] for tally in range(len(kernel.tallies))]
+        tallies = [kernel.apart(tally, rows, rows)[None] for tally in range(len(kernel.tallies) + len(kernel.vectors))]
         self.distances = np.concatenate([np.abs(numbers[:, :, None] - numbers[:, None, :]), *tallies])
         active = numbers != INACTIVE
         self.mixed = active[:, :, None] != active[:, None, :]

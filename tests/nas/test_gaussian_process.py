@@ -150,6 +150,20 @@ def test_the_gradient_is_that_of_finite_differences(seed: int) -> None:
     assert np.allclose(gradient, expected, atol=2e-4)
 
 
+def test_vectors_behind_the_codes_are_parts_of_the_kernel() -> None:
+    behind = np.random.default_rng(1).standard_normal((20, 5))
+    wide = np.concatenate([rows(20), behind], axis=1)
+    groups = (np.array([0, 1]) + len(CODES), np.array([2, 3, 4]) + len(CODES))
+    process = GaussianProcess(Kernel(CODES, groups))
+    chosen = parameters(process, 1)
+    gram, targets = Gram(process.kernel, wide), np.random.default_rng(2).standard_normal(20)
+    assert np.allclose(gram.matrix(chosen[1:])[0], process.kernel.between(chosen[1:], wide, wide))
+    assert process.kernel.apart(len(CODES.alike), wide, wide)[3, 4] == pytest.approx(math.dist(*behind[3:5, :2]))
+    _, gradient = process.loss(chosen, gram, targets)
+    expected = approx_fprime(chosen, lambda one: process.loss(one, gram, targets)[0], 1e-6)
+    assert np.allclose(gradient, expected, atol=2e-4)
+
+
 def test_the_posterior_is_that_of_scikit_learn() -> None:
     generator = np.random.default_rng(0)
     codes = Codes(Decisions({"place": Range(0.0, 1.0)}))
