@@ -298,7 +298,7 @@ def test_an_error_says_whose_it_is_and_with_which_seed(processes: int) -> None:
 
 
 SLOW = """
-import os, sys, time
+import os, signal, sys, time
 from functools import partial
 from pathlib import Path
 sys.path.insert(0, {tests!r})
@@ -312,6 +312,7 @@ def wait(table, contest, seed):
     time.sleep(600)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
     compete(partial(line, [1.0]), {{"wait": wait}}, Contest(1), [1, 2], 2)
 """
 
