@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, final
 
+from nas.jobfile.mistakes import nearest
 from nas.strategy import Draw, Setting, Strategy, gained
+from nas.surrogates.looks import Looks
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
 from workers.objectives import Outcome
+from workers.plugins import available
+from workers.proxy import FOLDER, Proxy
 from workers.trial import Result, Trial
 
 if TYPE_CHECKING:
     from nas.surrogates.advisor import Advisor
 
+REFUSED = 100  # looks in a row, after which a trial is proposed: nothing new is left to look at
 FEW, MANY = 4, 8  # trials at random to begin with, for small and for large tables
 
 
@@ -31,6 +36,10 @@ class SurrogateSearch(Strategy):
     multiply-adds, and what their vertices do and are fed from, as `Space.describe` says, if the space writes one (the
     inherited one builds). Candidates that `Setting.canonical` finds tried come last.
 
+    With `looks` > 0 so many random networks are built and looked at first, by trials of no epochs (100 count as one
+    training), and the initial trials are those that rank highest in the mean over `proxies` (`synflow`: Tanaka et al.
+    2020, `naswot`: Mellor et al. 2021); the ranks are seen with the rest of a network afterwards.
+
     A failed trial counts as the worst value told. An infeasible one has no value: a second process learns from it
     where to stay away. Of a trial that runs it is expected that it gives what is predicted, so that several workers
     are given different ones. Trials of others, a user's and earlier searches', are believed like its own; those of
@@ -45,13 +54,29 @@ class SurrogateSearch(Strategy):
     objectives_at_most = 1
     foreign = True
 
-    def __init__(self, setting: Setting, initial: int | None = None, pool: int = 1_500) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        initial: int | None = None,
+        pool: int = 1_500,
+        looks: int = 0,
+        proxies: Sequence[str] = ("synflow", "naswot"),
+    ) -> None:
         super().__init__(setting)
         for name, value in (("initial", initial), ("pool", pool)):
             if value is not None and value < 1:
                 raise UserError(f"{name} is {value}, but strategy surrogate needs at least 1")
         self.initial = min(MANY, max(FEW, len(setting.decisions) // 2 + 1)) if initial is None else initial
         self.pool = pool
+        if looks < 0 or (looks and (setting.space is None or not proxies)):
+            raise UserError(
+                f"looks is {looks}, but proxies look at networks, at least 0 of them: "
+                "leave out looks, or name a space and at least one proxy"
+            )
+        if looks and (wrong := sorted(set(proxies) - set(known := available(FOLDER, Proxy)))):
+            raise UserError(f"proxies has {wrong[0]!r}, but that is no proxy: {nearest(wrong[0], known)}")
+        self.looks = looks
+        self._looks = Looks(proxies)
         self._asked: dict[int, Candidate] = {}
         self._open: dict[int, None] = {}
         self._told: dict[int, float | Outcome] = {}  # the gain, or why there is none, in the order of telling
@@ -61,12 +86,19 @@ class SurrogateSearch(Strategy):
         self._ranking: tuple[tuple[int, Draw], Sequence[Candidate]] | None = None
 
     def asked(self, trial: Trial) -> None:
-        if trial.full and trial.parent is None:
+        if trial.proxy:
+            self._events += 1
+            self._looks.asked(trial)
+        elif trial.full and trial.parent is None:
             self._events += 1
             self._asked[trial.id] = trial.candidate
             self._open[trial.id] = None
 
     def told(self, result: Result) -> None:
+        if result.trial_id in self._looks:
+            self._events += 1
+            self._looks.told(result)
+            self._advisor = None  # what it fitted does not know of this look
         if result.trial_id not in self._asked:
             return
         self._events += 1
@@ -81,6 +113,11 @@ class SurrogateSearch(Strategy):
 
     def propose(self, draw: Draw) -> Trial:
         """Number `draw.proposal` of the ranking that this history and the first draw for the trial give."""
+        if len(self._looks) < self.looks:
+            if draw.proposal < REFUSED:
+                look = self.trial(draw, self.setting.decisions.sample(draw.generator()))
+                return replace(look, epochs=0)
+            draw = replace(draw, proposal=draw.proposal - REFUSED)
         ranking = self._ranked(replace(draw, proposal=0))
         if draw.proposal < len(ranking):
             return self.trial(draw, ranking[draw.proposal])
@@ -94,7 +131,8 @@ class SurrogateSearch(Strategy):
 
     def _advised(self, draw: Draw) -> Sequence[Candidate]:
         if len(self._told) < min(self.initial, FEW) or len(self._asked) < self.initial:
-            return ()
+            tried = set(self._asked.values())
+            return [candidate for candidate, _ in self._looks.ranked() if candidate not in tried]
         import numpy as np
         import scipy.linalg  # noqa: F401 - its BLAS is not numpy's: loaded before the threads are set
 
@@ -102,7 +140,7 @@ class SurrogateSearch(Strategy):
         from nas.threads import on_one_thread
 
         if self._advisor is None:
-            self._advisor = Advisor(self.setting, self.pool)
+            self._advisor = Advisor(self.setting, self.pool, self._looks.ranked())
         generator = np.random.default_rng(draw.generator().getrandbits(64))
         with on_one_thread():
             return self._advisor.ranked(Told(self._asked, self._told, list(self._open)), generator)

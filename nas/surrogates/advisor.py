@@ -18,7 +18,7 @@ from nas.surrogates.evidence import Evidence, share
 from nas.surrogates.gaussian_process import GaussianProcess, Posterior
 from nas.surrogates.kernel import Kernel
 from nas.surrogates.moves import enumerated, mutated, neighbours
-from nas.surrogates.networks import Networks
+from nas.surrogates.networks import Looked, Networks
 from nas.surrogates.targets import targets
 from search_spaces.decisions import Candidate
 from workers.objectives import Outcome
@@ -39,6 +39,7 @@ ROUNDS = 3  # of refinement
 NARROW = 0.01  # spread of numbers there, as a share of the range
 HEAD = 64  # of a ranking: looked at as networks, where there is a space
 SECOND = 0.5  # as much evidence as of decisions is digested of networks
+LOOKED = 16  # of what proxies rank highest: are in the head, wherever the decisions alone would place them
 TWINS = 5  # times as many are looked at for so many different ones
 EXPLORED = 0.15  # of the asks: a sample of the posterior decides instead of the expected improvement
 
@@ -75,7 +76,7 @@ class Advisor:
     remembered changes the advice.
     """
 
-    def __init__(self, setting: Setting, pool: int) -> None:
+    def __init__(self, setting: Setting, pool: int, looks: Looked = ()) -> None:
         self.codes = Codes(setting.decisions)
         process = GaussianProcess(Kernel(self.codes))
         self._categorical = float(self.codes.categorical.mean()) if len(self.codes) else 1.0
@@ -85,9 +86,10 @@ class Advisor:
         self._every = enumerated(self.codes) if setting.decisions.size() <= ENUMERABLE else None
         self._rows: dict[int, Rows] = {}
         self._tried: set[bytes] = set()
-        self._networks = Networks(self.codes, setting) if setting.space else None
+        self._networks = Networks(self.codes, setting, looks) if setting.space else None
         self._network_value = None
-        if self._networks and self._networks.described:
+        self._looked = self.codes.rows([candidate for candidate, _ in looks])
+        if self._networks and self._networks.groups():
             process = GaussianProcess(Kernel(self.codes, self._networks.groups()))
             self._network_value = Belief(process, SECOND * share(process.kernel.effort))
 
@@ -125,6 +127,8 @@ class Advisor:
                 value = self._network_value.posterior(gains, count, running, networks.seen)
                 score = scored(value, networks.seen)
             met = networks.keys(np.concatenate([believed, running]))
+            looked = _new(self._looked, set(self._tried))[:LOOKED]
+            ranking = np.concatenate([looked, _new(ranking, set(_keys(looked)))])
             ranking = self._reviewed(networks, ranking, met, score)
         return Advice(self.codes, ranking)
 
@@ -140,7 +144,7 @@ class Advisor:
             met.add(key)
         rest = np.delete(ranking, [*head, *twins], axis=0)
         first = ranking[head]
-        if len(first) and networks.described:
+        if len(first) and networks.groups():
             first = first[np.argsort(-score(first), kind="stable")]
         return np.concatenate([first, rest, ranking[twins]])
 

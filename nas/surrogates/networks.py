@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
-from typing import TYPE_CHECKING, TypeVar, final
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, final
 from zlib import crc32
 
 import numpy as np
 
 from nas.strategy import Setting
 from nas.surrogates.codes import Codes
+from nas.surrogates.looks import MIDDLE
+from search_spaces.decisions import Candidate
 from search_spaces.space import Description, Space
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from nas.surrogates.kernel import Matrix
 
 Found = TypeVar("Found")
+Looked: TypeAlias = Sequence[tuple[Candidate, Sequence[float]]]  # with the rank by each proxy
 
 COUNTS = 2  # logarithms of parameters and of multiply-adds
 LABELS = 64  # buckets for what vertices do, and for what they do with what
@@ -36,15 +39,19 @@ class Networks:
     Its features are two vectors: how large the network is, and how often each label is met in its graphs, alone and
     after one round of refinement by the labels it is fed from (Weisfeiler & Lehman 1968; Ru et al. 2021), hashed into
     buckets. They are asked of spaces only that count without building: a network on the `meta` device takes too long.
+    A third vector has what proxies said, as ranks, with the middle for networks that they were not asked about.
     """
 
-    def __init__(self, codes: Codes, setting: Setting) -> None:
+    def __init__(self, codes: Codes, setting: Setting, looks: Looked = ()) -> None:
         self.codes = codes
         self._setting = setting
         self._keys: dict[bytes, Hashable] = {}
+        self._forms: dict[bytes, Hashable] = {}
         self._features: dict[bytes, Matrix] = {}
         space = setting.space
         self.described = bool(space and setting.signature and type(space).describe is not Space.describe)
+        self._proxies = len(looks[0][1]) if looks else 0
+        self._looks = {self._network(candidate): ranks for candidate, ranks in looks}
         self._origin, self._units = np.zeros(COUNTS + LABELS), np.ones(COUNTS + LABELS)
         if self.described:
             drawn = self._raw(codes.sample(_REFERENCE, np.random.default_rng(0)))
@@ -54,13 +61,19 @@ class Networks:
             self._units[COUNTS:] = _unit(drawn[:, COUNTS:])
 
     def groups(self) -> tuple[NDArray[np.int64], ...]:
-        """The columns of the two vectors in the rows that `seen` gives."""
-        first = len(self.codes)
-        return np.arange(first, first + COUNTS), np.arange(first + COUNTS, first + COUNTS + LABELS)
+        """The columns of each vector in the rows that `seen` gives; none where nothing is known but the codes."""
+        widths = ([COUNTS, LABELS] if self.described else []) + ([self._proxies] if self._proxies else [])
+        ends = len(self.codes) + np.cumsum(widths, dtype=np.int64)
+        return tuple(np.arange(end - width, end) for end, width in zip(ends, widths, strict=True))
 
     def seen(self, rows: Rows) -> Rows:
         """The rows with the features behind the codes: (n, decisions + features)."""
-        return np.concatenate([rows, (self._raw(rows) - self._origin) / self._units], axis=1)
+        found = [rows]
+        if self.described:
+            found.append((self._raw(rows) - self._origin) / self._units)
+        if self._proxies:
+            found.append(np.array([self._said(row) for row in rows]).reshape(len(rows), self._proxies))
+        return np.concatenate(found, axis=1)
 
     def keys(self, rows: Rows) -> list[Hashable]:
         """What rows share that stand for the same network with the same hyperparameters."""
@@ -68,6 +81,16 @@ class Networks:
             _known(self._keys, row, lambda one: self._setting.canonical(self.codes.candidate(one.tolist())))
             for row in rows
         ]
+
+    def _said(self, row: Rows) -> Sequence[float]:
+        key = _known(self._forms, row, lambda one: self._network(self.codes.candidate(one.tolist())))
+        return self._looks.get(key) or (MIDDLE,) * self._proxies
+
+    def _network(self, candidate: Candidate) -> Hashable:
+        """What candidates share of which a proxy says the same, whatever their hyperparameters are."""
+        space = self._setting.space
+        assert space is not None
+        return space.canonical(candidate)
 
     def _raw(self, rows: Rows) -> Matrix:
         found = [_known(self._features, row, self._measured) for row in rows]

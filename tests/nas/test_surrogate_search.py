@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import pytest
@@ -17,11 +17,10 @@ from nas.strategies.surrogate import SurrogateSearch
 from nas.strategy import Draw, Setting, Strategy
 from nas.surrogates.advisor import Advisor, Told
 from nas.surrogates.codes import Codes
-from nas.surrogates.networks import Networks
 from nas.wrappers.deduplicate import Deduplicate
 from search_spaces.decision import Choice, Range, When
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.space import Description, Graph, Node, Signature, Space
+from search_spaces.space import Signature, Space
 from workers.errors import UserError
 from workers.objectives import Direction, Objective, Outcome
 from workers.trial import Result, Trial
@@ -221,26 +220,6 @@ def test_a_row_that_was_not_completed_is_no_candidate() -> None:
 
 @final
 @dataclass(frozen=True)
-class Cells(Space):
-    """Five operations in a chain; what is behind them is told by `describe` alone, in closed form."""
-
-    @property
-    def decisions(self) -> Decisions:
-        return Decisions({f"op{i}": Choice(tuple("abcdef")) for i in range(5)})
-
-    def describe(self, candidate: Candidate, signature: Signature) -> Description:
-        names = [str(candidate[name]) for name in self.decisions]
-        nodes = tuple(Node(f"{i}", name) for i, name in enumerate(names))
-        edges = tuple((f"{i}", f"{i + 1}") for i in range(4))
-        size = 1000 + 37 * sum((ord(name) * 7919 + i * 104729) % 61 for i, name in enumerate(names)) ** 2
-        return Description(size, 10 * size, 0, {"chain": Graph(nodes, edges)})
-
-    def canonical(self, candidate: Candidate) -> tuple[str, ...]:
-        return tuple(sorted(str(candidate[name]) for name in self.decisions))
-
-
-@final
-@dataclass(frozen=True)
 class Opaque(Space):
     """A space that can only be built, and never is here."""
 
@@ -252,11 +231,6 @@ class Opaque(Space):
 IMAGES = Signature("image_classification")
 
 
-def of_size(candidate: Candidate) -> float:
-    """The loss of a network that is at best of a certain size, wherever that comes from."""
-    return abs(math.log(Cells().describe(candidate, IMAGES).parameters) - 10.5)
-
-
 def test_a_table_alone_is_not_looked_at_as_networks() -> None:
     alone = searched(SurrogateSearch(setting()), 25, loss)
     for signature in (None, IMAGES):  # with one it could be built, which would raise
@@ -264,49 +238,8 @@ def test_a_table_alone_is_not_looked_at_as_networks() -> None:
         assert searched(SurrogateSearch(how), 25, loss) == alone
 
 
-def test_learns_from_what_networks_are() -> None:
-    cells = Cells()
-    blind, sighted = (Setting(cells.decisions, (LOSS,), space=cells, signature=one) for one in (None, IMAGES))
-    found = {
-        name: [
-            min(of_size(one.candidate) for one in searched(SurrogateSearch(replace(how, seed=seed)), 20, of_size))
-            for seed in range(6)
-        ]
-        for name, how in (("blind", blind), ("sighted", sighted))
-    }
-    assert sum(found["sighted"]) < 0.5 * sum(found["blind"])
-
-
-def test_twins_of_what_is_known_come_last() -> None:
-    cells = Cells()
-    strategy = SurrogateSearch(Setting(cells.decisions, (LOSS,), space=cells, signature=IMAGES))
-    trials = searched(strategy, 20, lambda candidate: -float(list(candidate.values()).count("a")))
-    known = {cells.canonical(trial.candidate) for trial in trials}
-    draw, keys = Draw(0, 20), []
-    for _ in range(30):
-        keys.append(cells.canonical(strategy.propose(draw).candidate))
-        draw = draw.again()
-    assert not known & set(keys)
-    assert len(set(keys)) == 30
-
-
-def test_features_are_of_the_network_alone() -> None:
-    cells = Cells()
-    decisions = cells.decisions | Decisions({"rate": Range(0.0, 1.0)})
-    codes = Codes(decisions)
-    networks = Networks(codes, Setting(decisions, (LOSS,), space=cells, signature=IMAGES))
-    one = dict.fromkeys(cells.decisions, "a")
-    rows = codes.rows([{**one, "rate": 0.1}, {**one, "rate": 0.9}, {**one, "op2": "b", "rate": 0.1}])
-    seen = networks.seen(rows)
-    assert np.array_equal(seen[:, : len(codes)], rows)
-    assert np.array_equal(seen[0, len(codes) :], seen[1, len(codes) :])
-    labels = networks.groups()[1]
-    raw = (seen[2] - seen[0])[labels]
-    assert raw.sum() == pytest.approx(0.0, abs=1e-9)  # ten labels of five vertices: as many are gone as came
-    assert np.count_nonzero(raw) >= 3  # a lone label, one fed by another, one that feeds
-
-
 @pytest.mark.parametrize("name", ["initial", "pool"])
 def test_refuses_what_makes_no_sense(name: str) -> None:
+    options: dict[str, Any] = {name: 0}
     with pytest.raises(UserError, match=f"{name} is 0"):
-        SurrogateSearch(setting(), **{name: 0})
+        SurrogateSearch(setting(), **options)
