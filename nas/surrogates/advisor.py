@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -132,7 +132,7 @@ class Advisor:
             ranking = self._reviewed(networks, ranking, met, score)
         return Advice(self.codes, ranking)
 
-    def _reviewed(self, networks: Networks, ranking: Rows, known: Sequence[Hashable], score: Score) -> Rows:
+    def _reviewed(self, networks: Networks, ranking: Rows, known: Iterable[Hashable], score: Score) -> Rows:
         """The ranking, its head ordered by what the candidates are as networks, and those that are known last."""
         met = set(known)
         head: list[int] = []

@@ -75,12 +75,10 @@ class Networks:
             found.append(np.array([self._said(row) for row in rows]).reshape(len(rows), self._proxies))
         return np.concatenate(found, axis=1)
 
-    def keys(self, rows: Rows) -> list[Hashable]:
-        """What rows share that stand for the same network with the same hyperparameters."""
-        return [
-            _known(self._keys, row, lambda one: self._setting.canonical(self.codes.candidate(one.tolist())))
-            for row in rows
-        ]
+    def keys(self, rows: Rows) -> Iterator[Hashable]:
+        """What rows share that stand for the same network with the same hyperparameters, each when it is asked for."""
+        for row in rows:
+            yield _known(self._keys, row, lambda one: self._setting.canonical(self.codes.candidate(one.tolist())))
 
     def _said(self, row: Rows) -> Sequence[float]:
         key = _known(self._forms, row, lambda one: self._network(self.codes.candidate(one.tolist())))
