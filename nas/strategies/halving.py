@@ -128,7 +128,7 @@ class Halving(Strategy):
         """A new candidate at the lowest rung of the bracket that has spent least."""
         trial = self.candidates.propose(draw)
         if trial is None or trial.epochs == 0:
-            return trial
+            return trial and replace(trial, horizon=self.setting.epochs)
         bracket = min(range(len(self._costs)), key=lambda b: (self._begun[b] + 1) * self._costs[b])
         note = {**trial.note, "rung": bracket, "bracket": bracket}
         return replace(trial, epochs=self.ladder[bracket], horizon=self.setting.epochs, note=note)

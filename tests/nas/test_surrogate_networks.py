@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 import nas
+from nas.strategies.halving import Halving
 from nas.strategies.surrogate import SurrogateSearch
 from nas.strategy import Draw, Setting, Strategy
 from nas.surrogates.codes import Codes
@@ -226,6 +227,20 @@ def test_a_look_that_ends_late_is_seen() -> None:
             restored.tell(event)
     draws = [Draw(0, 16, proposal) for proposal in range(100)]
     assert [unbroken.propose(draw) for draw in draws] == [restored.propose(draw) for draw in draws]
+
+
+def test_gives_halving_what_proxies_rank_highest() -> None:
+    how = replace(sized(), epochs=9)
+    strategy = Halving(how, candidates={"name": "surrogate", "looks": 12})
+    trials = []
+    for _ in range(14):
+        trial = strategy.ask()
+        assert trial is not None
+        trials.append(trial)
+        strategy.tell(looked(trial))
+    assert [(one.epochs, one.horizon) for one in trials] == [(0, 9)] * 12 + [(1, 9)] * 2
+    best = min(trials[:12], key=lambda one: of_size(one.candidate))
+    assert trials[12].candidate == best.candidate
 
 
 def test_trains_where_nothing_is_left_to_look_at() -> None:
