@@ -47,8 +47,8 @@ class SurrogateSearch(Strategy):
 
     Hearing takes 3 microseconds an event. An ask takes 13 ms of a core after 10 told, 36 ms after 100; after 1,000
     the median is 83 ms and the 99th percentile 131 ms on a machine with other work (`benchmarks/ask_cost.py`), since
-    at most 120 told are fitted to and 300 believed. After 100,000 the first takes 0.46 s. Describing networks adds some
-    40 ms, and 100 to 200 ms to the first ask of all.
+    at most 120 told are fitted to and 300 believed. After 100,000 the first takes 0.5 s (of
+    cells with 21 decisions 1.4 s). Describing networks adds some 40 ms, and 100 to 200 ms to the first ask of all.
     """
 
     objectives_at_most = 1
