@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
-from parameter_server.optimizers import Optimizer
+from parameter_server.outcome import Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,117 +15,125 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = NDArray[np.floating[Any]]
     Tensors: TypeAlias = Mapping[str, Array]
+    Gradients: TypeAlias = "Mapping[str, Array | Rows]"
 
-SHOWN = 8  # names in a message
+Version: TypeAlias = tuple[int, ...]  # of each shard, how many updates it had taken; each only grows
 
 
 class StoreError(ValueError):
     """A name, a shape, a number or a version that cannot be; nothing was changed. The message says what to do."""
 
+    def __init__(self, message: str, outcome: Outcome | None = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+@final
+class FencedError(StoreError):
+    """Another attempt or another driver has taken over: whoever gets this stops, for its work is not wanted."""
+
+
+@final
+class UnreachableError(StoreError):
+    """A shard did not answer within the time that was allowed; what it has acknowledged is not lost."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PushId:
+    """The `number`-th push (from 0) of a client; a client that is issued again has a higher `attempt`.
+
+    The same numbers are the same pushes in every attempt. A client numbers in order, and leaves at most
+    `WINDOW` of them unanswered.
+    """
+
+    client: str
+    number: int
+    attempt: int = 0
+
+
+WINDOW = 64  # pushes of a client that are told apart, back from its highest number; older ones count as duplicates
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The gradient of some rows (along the first axis) of a tensor; rows that come twice add up.
+
+    `indices` has the shape `(k,)` and integers, `values` `(k, *shape[1:])`. Other rows, and what the optimizer
+    remembers of them, stay as they are (as in `torch.optim.SparseAdam`).
+    """
+
+    indices: NDArray[np.int64]
+    values: Array
+
 
 @final
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """Tensors as they were at one moment, not to be written to; `version` counts the pushes until then."""
+    """Tensors as they were at one moment of each shard, not to be written to."""
 
-    version: int
+    version: Version
     tensors: Tensors
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What each shard that the push went to said, and the versions it made there (elsewhere those it came from)."""
+
+    version: Version
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def counted(self) -> bool:
+        """Whether the push is in the parameters, once, on every shard."""
+        return all(outcome.counted for outcome in self.outcomes)
+
+
 class Store(ABC):
-    """Named tensors with versions; the version of the whole is the number of pushes that were applied."""
+    """Named tensors with versions; many clients, in many threads, may use one object."""
 
     @abstractmethod
     def create(self, tensors: Tensors) -> tuple[str, ...]:
-        """Add the tensors whose names are new, and give those names; a tensor that exists stays as it is."""
+        """Add the tensors whose names are new, and give those names; a tensor that exists stays as it is.
+
+        Raises `StoreError` for what is neither float32 nor float64, or not finite.
+        """
 
     @abstractmethod
-    def pull(self, names: Iterable[str] | None = None, newer_than: int | None = None) -> Pull:
-        """The tensors called `names` (all by default), or only those of them that changed after version `newer_than`.
+    def pull(self, names: Iterable[str] | None = None, newer_than: Version | None = None) -> Pull:
+        """The tensors called `names` (all by default), or only those of them that changed after `newer_than`.
 
         Raises `StoreError` for an unknown name.
         """
 
     @abstractmethod
-    def push(self, gradients: Tensors, base_version: int, push_id: str) -> int:
-        """Take one step against `gradients`, computed at `base_version`; give the version that this made.
+    def push(self, gradients: Gradients, base: Version, push_id: PushId) -> Pushed:
+        """Take one step against `gradients`, which were computed from the parameters of version `base`.
 
-        A `push_id` counts once: when it comes again nothing happens, and the answer is the first one. Raises
-        `StoreError` for an unknown name, another shape, a number that is not finite, or a version from the future.
+        A push counts once, however often it is sent. A synchronous store answers when the round is complete, a
+        bounded one when the slowest client is near enough. Outcomes `late` and `stale` are answers, not errors.
+        Raises `StoreError` for an unknown name, another shape or type, a number that is not finite, or a version
+        from the future; `FencedError` when another attempt has taken over.
         """
 
+    @abstractmethod
+    def join(self, client: str, attempt: int = 0) -> int:
+        """Take a place in rounds and bounds, under a lease that every call of the client renews.
 
-@final
-class MemoryStore(Store):
-    """A store in this process; many threads may share it."""
+        Gives the number of the client's next push: 0 for a new one, else one more than the highest that was seen.
+        A store joins by itself for who pushes without having joined. Raises `FencedError` when there is a higher
+        attempt.
+        """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
-        self._lock = Lock()
-        self._version = 0
-        self._tensors: dict[str, Array] = {}
-        self._changed: dict[str, int] = {}
-        self._slots: dict[str, dict[str, Array]] = {}
-        self._applied: dict[str, int] = {}
+    @abstractmethod
+    def beat(self, client: str, attempt: int = 0) -> None:
+        """Renew the lease of a client that has nothing to say for now."""
 
-    def create(self, tensors: Tensors) -> tuple[str, ...]:
-        with self._lock:
-            created = tuple(name for name in tensors if name not in self._tensors)
-            for name in created:
-                self._tensors[name] = _frozen(tensors[name].copy())
-                self._changed[name] = self._version
-                self._slots[name] = self.optimizer.slots(tensors[name])
-            return created
+    @abstractmethod
+    def leave(self, client: str, attempt: int = 0) -> None:
+        """Give up the place in rounds and bounds; what was pushed stays, and its numbers stay known."""
 
-    def pull(self, names: Iterable[str] | None = None, newer_than: int | None = None) -> Pull:
-        with self._lock:
-            wanted = list(self._tensors if names is None else names)
-            self._known(wanted)
-            if newer_than is not None:
-                wanted = [name for name in wanted if self._changed[name] > newer_than]
-            return Pull(self._version, {name: self._tensors[name] for name in wanted})
-
-    def push(self, gradients: Tensors, base_version: int, push_id: str) -> int:
-        with self._lock:
-            if push_id in self._applied:
-                return self._applied[push_id]
-            self._check(gradients, base_version)
-            self._version += 1
-            for name, gradient in gradients.items():
-                self._tensors[name] = _frozen(
-                    self.optimizer.step(self._tensors[name], gradient, self._slots[name])
-                )  # a new array, so that what was pulled before stays as it was
-                self._changed[name] = self._version
-            self._applied[push_id] = self._version
-            return self._version
-
-    def _known(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name not in self._tensors:
-                there = ", ".join(list(self._tensors)[:SHOWN]) or "none"
-                raise StoreError(f"there is no tensor {name!r}: create it first; there are {there}")
-
-    def _check(self, gradients: Tensors, base_version: int) -> None:
-        self._known(gradients)
-        if not 0 <= base_version <= self._version:
-            raise StoreError(
-                f"the gradients come from version {base_version}, but there were {self._version} pushes so far: "
-                "pull first, and push with the version that it gave"
-            )
-        for name, gradient in gradients.items():
-            shape = self._tensors[name].shape
-            if gradient.shape != shape:
-                raise StoreError(f"the gradient of {name} has the shape {gradient.shape}, but the tensor has {shape}")
-            if not _finite(gradient):
-                raise StoreError(f"the gradient of {name} is not finite: leave out the batch that made it so")
-
-
-def _finite(array: Array) -> bool:
-    import numpy as np
-
-    return bool(np.isfinite(array).all())
-
-
-def _frozen(array: Array) -> Array:
-    array.flags.writeable = False
-    return array
+    def close(self) -> None:
+        """Let go of connections and memory; the tensors stay where they are."""

@@ -13,7 +13,7 @@ from nas.controllers.controller import Controller, Sample
 from nas.controllers.learning import Learning
 from nas.controllers.policy_gradient import Baseline, clipped, reinforce
 from nas.threads import on_one_thread
-from parameter_server.store import Pull, Store
+from parameter_server.store import Pull, PushId, Store
 from search_spaces.decisions import Candidate
 
 LARGEST = 20.0  # of the ratio's logarithm: more would leave single precision, and Adam's step is the same by then
@@ -64,7 +64,8 @@ class Replica:
         advantages = self.baseline.advantages(batch.rewards)
         sampled = np.array(batch.log_probabilities)
         entropy = np.full(count, learning.entropy / count)
-        for epoch in range(learning.epochs if learning.algorithm == "ppo" else 1):
+        epochs = learning.epochs if learning.algorithm == "ppo" else 1
+        for epoch in range(epochs):
             pulled = self.store.pull() if learning.algorithm == "ppo" else batch.base
             unrolled = self.controller.unroll(pulled.tensors, tokens)
             if learning.algorithm == "ppo":
@@ -73,5 +74,6 @@ class Replica:
             else:
                 weights = reinforce(advantages)
             downhill = {name: -value for name, value in unrolled.gradient(weights, entropy).items()}
-            self.store.push(downhill, pulled.version, f"{self.number}/{batch.number}/{epoch}")
+            push_id = PushId(f"replica-{self.number}", batch.number * epochs + epoch)
+            self.store.push(downhill, pulled.version, push_id)
         self.baseline.take(batch.rewards)

@@ -132,7 +132,12 @@ class Reinforce(Strategy):
         member, begun = self._members[replica], self._batches.get((replica, number))
         base = member.store.pull() if begun is None or begun.base is None else begun.base
         sample = member.sample(base, draw.generator(), 2.0 ** (draw.proposal // REFUSALS))
-        note = {"replica": replica, "batch": number, "version": base.version, "log_probability": sample.log_probability}
+        note = {
+            "replica": replica,
+            "batch": number,
+            "version": sum(base.version),
+            "log_probability": sample.log_probability,
+        }
         return self.trial(draw, sample.candidate, note)
 
     def _next(self) -> Key:
@@ -174,8 +179,8 @@ class Reinforce(Strategy):
     def _created(self) -> list[Replica]:
         from nas.controllers.controller import Controller
         from nas.controllers.replica import Replica
+        from parameter_server.memory_store import MemoryStore
         from parameter_server.optimizers import Adam
-        from parameter_server.store import MemoryStore
 
         learning = self.learning
         controller = Controller(self.setting.decisions, learning)

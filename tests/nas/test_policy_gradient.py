@@ -21,8 +21,8 @@ from nas.controllers.lstm import Array
 from nas.controllers.policy_gradient import Baseline, clipped, reinforce
 from nas.controllers.replica import Batch, Replica
 from nas.controllers.rewards import LARGEST, REWARDS, Rewards
+from parameter_server.memory_store import MemoryStore
 from parameter_server.optimizers import SGD, Adam, Optimizer
-from parameter_server.store import MemoryStore
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
 from workers.objectives import Direction, Objective
@@ -89,7 +89,7 @@ def test_a_batch_is_the_mean_of_its_children_and_adds_the_entropy() -> None:
         return float(np.mean(advantages * unrolled.log_probabilities + 0.3 * unrolled.entropies))
 
     assert_close(moved(member, batch(member, children, rewards)), slopes(objective, start))
-    assert member.store.pull().version == 1
+    assert member.store.pull().version == (1,)
 
 
 def test_reinforce_takes_the_gradient_where_the_batch_was_sampled() -> None:
@@ -117,7 +117,7 @@ def test_the_ratio_is_one_in_the_first_epoch_and_leaves_it(monkeypatch: pytest.M
     for ratios in seen[1:]:
         assert np.abs(ratios - 1).max() > 1e-3
     assert seen[-1][0] < 1 < seen[-1][5]  # what was worth less became less likely
-    assert member.store.pull().version == 4
+    assert member.store.pull().version == (4,)
 
 
 def test_clipping_stops_what_moved_too_far() -> None:

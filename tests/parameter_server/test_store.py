@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from parameter_server.memory_store import MemoryStore
 from parameter_server.optimizers import SGD, Adam, Optimizer
-from parameter_server.store import MemoryStore, Pull, StoreError
+from parameter_server.store import Pull, PushId, StoreError
 
 if TYPE_CHECKING:
     from parameter_server.optimizers import Array
@@ -20,6 +21,11 @@ def filled(optimizer: Optimizer | None = None) -> MemoryStore:
     store = MemoryStore(optimizer or SGD(0.5))
     store.create({"a": np.array([1.0, 2.0]), "b": np.array([[3.0]])})
     return store
+
+
+def push(store: MemoryStore, gradients: dict[str, Array], version: int, client: str) -> int:
+    """The version that the only push of a client made."""
+    return store.push(gradients, (version,), PushId(client, 0)).version[0]
 
 
 def listed(pull: Pull) -> dict[str, Any]:
@@ -46,30 +52,30 @@ def test_what_was_pulled_stays_as_it_was() -> None:
     store = filled(Adam(0.1))
     before = store.pull()
     for number in range(3):
-        store.push({"a": np.ones(2)}, before.version, str(number))
+        push(store, {"a": np.ones(2)}, before.version[0], str(number))
     assert listed(before) == {"a": [1.0, 2.0], "b": [[3.0]]}
-    assert before.version == 0
-    assert store.pull().version == 3
+    assert before.version == (0,)
+    assert store.pull().version == (3,)
 
 
 def test_a_pull_gives_what_is_newer_than_asked() -> None:
     store = filled()
-    assert store.push({"a": np.array([2.0, 0.0])}, 0, "1") == 1
-    assert store.push({"b": np.array([[1.0]])}, 0, "2") == 2
-    assert listed(store.pull(newer_than=0)) == {"a": [0.0, 2.0], "b": [[2.5]]}
-    assert listed(store.pull(newer_than=1)) == {"b": [[2.5]]}
-    assert listed(store.pull(["a"], newer_than=1)) == {}
+    assert push(store, {"a": np.array([2.0, 0.0])}, 0, "1") == 1
+    assert push(store, {"b": np.array([[1.0]])}, 0, "2") == 2
+    assert listed(store.pull(newer_than=(0,))) == {"a": [0.0, 2.0], "b": [[2.5]]}
+    assert listed(store.pull(newer_than=(1,))) == {"b": [[2.5]]}
+    assert listed(store.pull(["a"], newer_than=(1,))) == {}
     assert listed(store.pull(["a"])) == {"a": [0.0, 2.0]}
-    assert store.pull(newer_than=2).version == 2
+    assert store.pull(newer_than=(2,)).version == (2,)
 
 
 def test_a_push_counts_once() -> None:
     store = filled()
-    assert store.push({"a": np.ones(2)}, 0, "one") == 1
-    assert store.push({"b": np.ones((1, 1))}, 1, "two") == 2
-    assert store.push({"a": np.ones(2)}, 0, "one") == 1
+    assert push(store, {"a": np.ones(2)}, 0, "one") == 1
+    assert push(store, {"b": np.ones((1, 1))}, 1, "two") == 2
+    assert push(store, {"a": np.ones(2)}, 0, "one") == 1
     assert listed(store.pull()) == {"a": [0.5, 1.5], "b": [[2.5]]}
-    assert store.pull().version == 2
+    assert store.pull().version == (2,)
 
 
 @pytest.mark.parametrize(
@@ -86,16 +92,16 @@ def test_a_push_counts_once() -> None:
 def test_a_wrong_push_changes_nothing(gradients: dict[str, Array], version: int, message: str) -> None:
     store = filled()
     with pytest.raises(StoreError, match=message):
-        store.push(gradients, version, "one")
-    assert store.pull().version == 0
+        push(store, gradients, version, "one")
+    assert store.pull().version == (0,)
     assert listed(store.pull()) == {"a": [1.0, 2.0], "b": [[3.0]]}
-    assert store.push({"a": np.ones(2)}, 0, "one") == 1
+    assert push(store, {"a": np.ones(2)}, 0, "one") == 1
 
 
 def test_large_finite_gradients_are_no_error() -> None:
     store = MemoryStore(SGD(0.0))
     store.create({"a": np.ones(2, np.float32)})
-    assert store.push({"a": np.full(2, 3e38, np.float32)}, 0, "one") == 1
+    assert push(store, {"a": np.full(2, 3e38, np.float32)}, 0, "one") == 1
 
 
 def test_an_unknown_name_cannot_be_pulled() -> None:
@@ -115,7 +121,7 @@ def test_adam_is_torchs(dtype: str) -> None:
         gradient = (generator.normal(size=(4, 3)) * 10.0 ** generator.integers(-6, 3)).astype(dtype)
         theirs.grad = torch.tensor(gradient)
         optimizer.step()
-        store.push({"a": gradient}, number, str(number))
+        push(store, {"a": gradient}, number, str(number))
         tolerance = 1e-12 if dtype == "float64" else 1e-5
         ours = store.pull().tensors["a"]
         assert ours.dtype == np.dtype(dtype)
@@ -125,8 +131,8 @@ def test_adam_is_torchs(dtype: str) -> None:
 def test_adam_counts_the_steps_of_each_tensor() -> None:
     store = filled(Adam(0.1))
     for number in range(5):
-        store.push({"a": np.ones(2)}, number, str(number))
-    store.push({"b": np.full((1, 1), 7.0)}, 5, "b")
+        push(store, {"a": np.ones(2)}, number, str(number))
+    push(store, {"b": np.full((1, 1), 7.0)}, 5, "b")
     assert store.pull().tensors["b"] == pytest.approx(2.9)  # its first step is as long as the learning rate
 
 
@@ -137,12 +143,12 @@ def test_threads_lose_no_push() -> None:
     def work(client: int) -> None:
         for number in range(50):
             for _ in range(2):  # each sent twice
-                store.push({"a": np.full(1, -1.0)}, store.pull().version, f"{client}/{number}")
+                push(store, {"a": np.full(1, -1.0)}, store.pull().version[0], f"{client}/{number}")
 
     threads = [Thread(target=work, args=(client,)) for client in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert store.pull().version == 400
+    assert store.pull().version == (400,)
     assert listed(store.pull()) == {"a": [400.0]}

@@ -1,0 +1,1 @@
+"""Ways to reach a shard: in this process, on this machine, over a network."""

@@ -1,0 +1,72 @@
+"""Policy: how a store treats gradients, and who waits for whom; plain data, so that it travels as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, final
+
+from parameter_server.optimizers import Optimizer
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Async:
+    """Every push is applied when it comes."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Rounds: the mean of the first `workers` pushes is one step; `backup` more clients may run, and come too late.
+
+    A round waits for `workers` clients, or for all that hold a lease when these are fewer; until `workers` have
+    joined, or the time of a lease has passed since the first did, it waits for `workers`. The gradients of a round are
+    added in the order of their clients' names, so that the step does not depend on who was first.
+    """
+
+    workers: int
+    backup: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """Stale synchronous parallel (Ho et al., NeurIPS 2013): https://papers.nips.cc/paper/4894.
+
+    `block`: a push waits while its client is more than `staleness` pushes ahead of the slowest that holds a lease.
+    `reject`: a push whose parameters are more than `staleness` updates old is answered `stale`.
+    """
+
+    staleness: int
+    beyond: Literal["block", "reject"] = "block"
+
+
+Mode: TypeAlias = Async | Sync | Bounded
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The tensors whose names fit `pattern` (as in fnmatch): how they step, and the largest element of a gradient."""
+
+    optimizer: Optimizer
+    pattern: str = "*"
+    clip: float | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The first group that fits a name counts. `norm` clips a whole push, whose pusher knows its norm.
+
+    With `scaled_by_staleness` the learning rate of a push is divided by its staleness where that is above 1
+    (Zhang et al., IJCAI 2016): https://arxiv.org/abs/1511.05950. `lease` is in seconds. `in_flight` pushes may be
+    under way on a shard; more are answered `busy`.
+    """
+
+    groups: tuple[Group, ...]
+    mode: Mode = field(default_factory=Async)
+    norm: float | None = None
+    scaled_by_staleness: bool = False
+    lease: float = 10.0
+    in_flight: int = 256
