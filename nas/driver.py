@@ -6,7 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import final
@@ -72,13 +72,10 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
     journal = Journal(log, search, log.acquire(search, force))
     try:
         with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
-            pool = plan.pool()
-            try:
+            with closing(strategy), closing(plan.pool()) as pool:
                 retention = Retention.of(plan, journal)
                 with _rare_collections():
                     loop(strategy, pool, journal, _Turns(interrupt, retention, observer))
-            finally:
-                pool.close()
             ending = _ending(strategy, journal, interrupt)
             if ending.state == "finished":
                 retention.finish(journal.history)

@@ -76,7 +76,7 @@ class Plan:
         """What the strategies are told."""
         task, ceilings = self.task, {metric: ceiling.max for metric, ceiling in self.job.constraints.items()}
         known = (self.decisions, self.objectives, self.space, task.signature)
-        return Setting(*known, task.epochs, self.job.seed, task.fidelities, ceilings)
+        return Setting(*known, task.epochs, self.job.seed, task.fidelities, ceilings, self.folder)
 
     @cached_property
     def setup(self) -> Setup:
@@ -101,6 +101,13 @@ class Plan:
         places = (self.job.artifacts.place, home(self.job.journal.place), home(), FOLDER)
         place = next(place for place in places if place and not place.startswith(SERVERS))
         return place if "://" in place else str(Path(place).expanduser().absolute())
+
+    @property
+    def folder(self) -> str:
+        """The search's own folder on the driver's machine."""
+        places = (self.artifacts, home(self.job.journal.place), home(), FOLDER)
+        place = next(place for place in places if "://" not in place)
+        return str(Path(place).expanduser().absolute() / self.search)
 
     @property
     def finale(self) -> Finale:

@@ -25,7 +25,8 @@ class Setting:
 
     `space` is None where only hyperparameters are searched. `epochs` is how long a child is trained, `fidelities` the
     epochs after which it can be judged, ascending (empty: any number of them); `seed` is the job's.
-    `ceilings` are the largest values of metrics that are feasible.
+    `ceilings` are the largest values of metrics that are feasible. In `folder`, on the driver's machine, a strategy may
+    keep what a journal is too small for, for the search's next driver; "" where a search leaves nothing behind.
     """
 
     decisions: Decisions
@@ -36,6 +37,7 @@ class Setting:
     seed: int = 0
     fidelities: tuple[int, ...] = ()
     ceilings: Mapping[str, float] = field(default_factory=dict, hash=False)
+    folder: str = ""
 
     @cached_property
     def further(self) -> tuple[str, ...]:
@@ -124,6 +126,9 @@ class Strategy(ABC):
     @abstractmethod
     def told(self, result: Result) -> None:
         """A trial ended as `completed`, `failed` or `infeasible`."""
+
+    def close(self) -> None:
+        """Let go of processes and connections, if there are any: the search ends, or its driver does."""
 
     @final
     def trial(self, draw: Draw, candidate: Candidate, note: Mapping[str, Json] | None = None) -> Trial:

@@ -51,6 +51,9 @@ class Wrapper(Strategy):
         if result.trial_id not in self._unheard:
             self.inner.tell(result)
 
+    def close(self) -> None:
+        self.inner.close()
+
     def extend(self, body: Mapping[str, Json]) -> None:
         """Take over the changed parts of a job (`budget`, `final`) that a user asked for while the search exists."""
         if isinstance(self.inner, Wrapper):

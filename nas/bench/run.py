@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from typing import final
@@ -68,7 +69,8 @@ def run(table: Table, contestant: Contestant, contest: Contest, seed: int) -> tu
     log.create(NAME, {}, {})
     pool = Simulated(Setup(NAME, Spec("table")), contest.workers, World(table, seed))
     journal = Journal(log, NAME, log.acquire(NAME), pulse=None, clock=lambda: pool.now)
-    search(strategy(table, contestant, contest, seed), pool, journal)
+    with closing(strategy(table, contestant, contest, seed)) as searching:
+        search(searching, pool, journal)
     history = journal.history
     if history.aside:
         raise UserError(f"strategy {contestant.name}: {remark(log)}")

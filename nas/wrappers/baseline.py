@@ -60,3 +60,7 @@ class Baseline(Wrapper):
             self.rival.tell(result)
         else:
             super().told(result)
+
+    def close(self) -> None:
+        self.rival.close()
+        super().close()

@@ -161,6 +161,23 @@ def test_neither_arm_hears_of_the_other() -> None:
     assert {t.seed for t in trials if t and t.note} == {8}
 
 
+class Closing(Uniform):
+    """Says when it is closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_who_ends_a_search_closes_every_arm() -> None:
+    inner, rival = Closing(SETTING), Closing(SETTING)
+    arms = Baseline(Deduplicate(inner), Deduplicate(rival), 0.5)
+    Final(Target(Budget(arms, Limits(trials=5), lambda: 0.0), None), Finale()).close()
+    assert inner.closed
+    assert rival.closed
+
+
 def test_nothing_is_trained_twice_and_the_space_runs_out() -> None:
     strategy = Deduplicate(Uniform(SETTING))
     events = live(strategy, Random(1), most=500)
