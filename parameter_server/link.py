@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -72,10 +72,14 @@ class Answer:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Pulled:
-    """Numbers of pieces by key, all of one version; they belong to who asked, and stay as they are."""
+    """Numbers of pieces by key, all of one version; they belong to who asked, and stay as they are.
+
+    `table` is the version of the shard's pieces, by which a client sees that others have created more; -1: not said.
+    """
 
     version: int
     parts: dict[str, Array]
+    table: int = -1
 
 
 class Link(ABC):
@@ -98,8 +102,15 @@ class Link(ABC):
         """Have a gradient applied; waits for the barrier or the bound, if it must, for as long as a call may take."""
 
     @abstractmethod
-    def pull(self, keys: Sequence[str], newer_than: int | None = None) -> Pulled:
-        """These pieces, or those of them that changed after a version; raises `StoreError` for an unknown key."""
+    def pull(
+        self, keys: Sequence[str], newer_than: int | None = None, into: Mapping[str, Array] | None = None
+    ) -> Pulled:
+        """These pieces, or those of them that changed after a version; raises `StoreError` for an unknown key.
+
+        Where `into` has a flat array of the piece's type and size for a key, a link may write there instead of into
+        new memory, and give that very array: the parts of a tensor come to lie next to each other without a copy, and
+        memory that was used before costs a tenth of new memory, whose pages the kernel must find first.
+        """
 
     @abstractmethod
     def beat(self, client: str, attempt: int) -> None:

@@ -15,17 +15,21 @@ ITEM_SIZES: Final = {"float32": 4, "float64": 8}
 @final
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The elements `start` to `stop` of a tensor laid out in a row (C order), and what the whole tensor is."""
+    """The elements `start` to `stop` of a tensor laid out in a row (C order), and what the whole tensor is.
+
+    `mark` tells pieces of one place apart: of several attempts to create a tensor, and claims to (`claim.py`).
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     start: int
     stop: int
+    mark: str = ""
 
     @property
     def key(self) -> str:
-        return f"{self.name}@{self.start}"
+        return f"{self.name}@{self.start}{self.mark}"
 
     @property
     def size(self) -> int:
@@ -43,12 +47,14 @@ class Piece:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "name": self.name, "shape": list(self.shape), "dtype": self.dtype, "start": self.start, "stop": self.stop
+            "name": self.name, "shape": list(self.shape), "dtype": self.dtype,
+            "start": self.start, "stop": self.stop, "mark": self.mark,
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Piece:
-        return cls(data["name"], tuple(data["shape"]), data["dtype"], data["start"], data["stop"])
+        shape = tuple(data["shape"])
+        return cls(data["name"], shape, data["dtype"], data["start"], data["stop"], data["mark"])
 
 
 @final
