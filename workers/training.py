@@ -110,7 +110,7 @@ class Training:
     def run(self, model: nn.Module, data: ImageData, state: State | None) -> Iterator[Epoch]:
         """Train up to epoch `trial.epochs`, yielding after each; only evaluate where nothing is left to train."""
         trial, first = self.trial, 0 if state is None else state.epoch
-        chosen = self._begin(model, state)
+        chosen = self._optimizer(model, state)
         judged = examples_of(data, trial.split, self.device)
         if first >= trial.epochs:
             yield self._scored({}, model, judged)
@@ -125,8 +125,8 @@ class Training:
             else:
                 yield self._scored(metrics, model, judged, after)
 
-    def _begin(self, model: nn.Module, state: State | None) -> torch.optim.Optimizer:
-        """Bring `model` to the device with the weights it starts from, and make its optimizer."""
+    def begin(self, model: nn.Module, state: State | None) -> None:
+        """Bring `model` to the device with the weights it starts from."""
         if state is None:
             torch.manual_seed(derived(self.trial.seed, "initialiser"))
             initialise(model, self.recipe.initialiser)
@@ -135,6 +135,29 @@ class Training:
         if self.recipe.dropout:
             _drop_before_classifier(model, self.recipe.dropout)
         model.to(self.device.place, memory_format=self.device.format)  # type: ignore[call-overload]
+
+    def learn(self, model: nn.Module, examples: Examples, places: Tensor, generator: torch.Generator) -> Tensor:
+        """The mean loss of one batch; its gradients, as a step is to take them, are then in the parameters."""
+        images, labels = self.augmented(examples, places, generator)
+        model.zero_grad()
+        loss = self._loss(model, images, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        weights = list(model.parameters())
+        if self.recipe.l1:
+            add_l1(weights, self.recipe.l1)
+        if self.recipe.gradient_clipping:
+            nn.utils.clip_grad_norm_(weights, self.recipe.gradient_clipping)
+        return loss.detach()
+
+    def augmented(self, examples: Examples, places: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The images at `places` as a network in training sees them, and their labels."""
+        pixels, labels = examples.take(places)
+        pixels = flip_and_crop(pixels, self.flip, self.crop, generator)
+        return cutout(examples.normalised(pixels), self.side, generator), labels
+
+    def _optimizer(self, model: nn.Module, state: State | None) -> torch.optim.Optimizer:
+        """What steps on the gradients of `model`, which begins."""
+        self.begin(model, state)
         chosen = optimizer(self.recipe, model.parameters())
         if state is not None and (kept := _under("optimizer/", state.tensors)):
             restore_optimizer(chosen, kept)
@@ -145,27 +168,17 @@ class Training:
         recipe, seed, horizon = self.recipe, self.trial.seed, max(self.trial.horizon, self.trial.epochs)
         torch.manual_seed(derived(seed, "network", epoch))
         generator = torch.Generator().manual_seed(derived(seed, "augmentation", epoch))
-        weights = list(model.parameters())
         steps = math.ceil(len(examples) / recipe.batch_size)
         total = torch.zeros((), device=self.device.place)
         model.train()
         for step, places in enumerate(torch.randperm(len(examples), generator=generator).tensor_split(steps)):
             place = (epoch + step / steps) / horizon
-            _set_progress(model, place)
+            set_progress(model, place)
             for group in chosen.param_groups:
                 group["lr"] = recipe.learning_rate * rate_factor(recipe, place)
-            pixels, labels = examples.take(places)
-            pixels = flip_and_crop(pixels, self.flip, self.crop, generator)
-            images = cutout(examples.normalised(pixels), self.side, generator)
-            chosen.zero_grad()
-            loss = self._loss(model, images, labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if recipe.l1:
-                add_l1(weights, recipe.l1)
-            if recipe.gradient_clipping:
-                nn.utils.clip_grad_norm_(weights, recipe.gradient_clipping)
+            loss = self.learn(model, examples, places, generator)
             chosen.step()
-            total += loss.detach() * len(places)
+            total += loss * len(places)
         mean = float(total) / len(examples)
         if not math.isfinite(mean):
             raise DivergedError(f"the training loss became {mean} in epoch {epoch + 1}: a lower learning rate may help")
@@ -255,7 +268,7 @@ def _drop_before_classifier(model: nn.Module, probability: float) -> None:
     classifier.register_forward_pre_hook(drop)
 
 
-def _set_progress(model: nn.Module, place: float) -> None:
+def set_progress(model: nn.Module, place: float) -> None:
     """Tell scheduled drop path how far training is."""
     if hasattr(model, "progress"):
         model.progress = place  # type: ignore[assignment]
