@@ -1,0 +1,128 @@
+"""Metrics: what shards have counted, for Prometheus; by shard, never by worker, and read when they are scraped.
+
+Names and units follow https://prometheus.io/docs/practices/naming: counters end in `_total`, times are in seconds,
+sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, final
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from parameter_server.statistics import Histogram, Statistics
+
+if TYPE_CHECKING:
+    from threading import Thread
+    from wsgiref.simple_server import WSGIServer
+
+    from prometheus_client.metrics_core import Metric
+
+PREFIX: Final = "cellwright_store_"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Described:
+    """How one field of `Statistics` is called and explained; `kind` is that of Prometheus."""
+
+    field: str
+    name: str
+    kind: str
+    text: str
+
+    def family(self, shards: Sequence[Statistics]) -> Metric:
+        """The metric with the values of these shards."""
+        name, values = PREFIX + self.name, [(str(one.shard), getattr(one, self.field)) for one in shards]
+        if self.kind == "histogram":
+            histogram = HistogramMetricFamily(name, self.text, labels=["shard"])
+            for shard, value in values:
+                histogram.add_metric([shard], buckets(value), value.total)
+            return histogram
+        label = LABELS.get(self.field)
+        family = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
+        metric = family(name, self.text, labels=["shard", label] if label else ["shard"])
+        for shard, value in values:
+            if isinstance(value, dict):
+                for kind, count in value.items():
+                    metric.add_metric([shard, kind], count)
+            elif isinstance(value, str):
+                for source in SOURCES:
+                    metric.add_metric([shard, source or "nothing"], float(source == value))
+            else:
+                metric.add_metric([shard], value)
+        return metric
+
+
+SOURCES: Final = ("", "arena", "snapshot", "previous snapshot", "snapshot and log")
+LABELS: Final = {"pushes": "outcome", "recovered_from": "source"}
+DESCRIBED: Final = (
+    Described("pushes", "pushes", "counter", "Pushes that were answered, by outcome."),
+    Described("pulls", "pulls", "counter", "Pulls that were answered."),
+    Described("bytes_in", "received_bytes", "counter", "Bytes of gradients that came."),
+    Described("bytes_out", "sent_bytes", "counter", "Bytes of parameters that went out."),
+    Described("push_seconds", "push_seconds", "histogram", "Time of a push in the shard, without waits for others."),
+    Described("pull_seconds", "pull_seconds", "histogram", "Time of a pull in the shard."),
+    Described("barrier_seconds", "barrier_seconds", "histogram", "Time that a push waited for a round or a bound."),
+    Described("staleness", "staleness_updates", "histogram", "Updates between a push's parameters and its step."),
+    Described("queue", "queue_pushes", "gauge", "Pushes that are under way."),
+    Described("clients", "clients", "gauge", "Clients that hold a lease."),
+    Described("leases_lapsed", "leases_lapsed", "counter", "Leases that ended because their client was not heard of."),
+    Described("version", "version", "gauge", "Version of the shard's parameters."),
+    Described("snapshots", "snapshots", "counter", "Snapshots that were written."),
+    Described("snapshots_failed", "snapshots_failed", "counter", "Snapshots that could not be written."),
+    Described("snapshot_seconds", "snapshot_seconds", "gauge", "Time that the last snapshot took."),
+    Described("snapshot_bytes", "snapshot_bytes", "gauge", "Size of the last snapshot."),
+    Described(
+        "snapshot_timestamp", "snapshot_timestamp_seconds", "gauge", "When the last snapshot was written (Unix)."
+    ),
+    Described("recoveries", "recoveries", "counter", "How often the shard came back after its process had died."),
+    Described("recovered_from", "recovered_from", "gauge", "1 for what the shard's parameters were recovered from."),
+    Described("recovery_seconds", "recovery_seconds", "gauge", "Time of the last recovery, in the shard's process."),
+)
+
+
+def buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """Cumulative counts by upper edge, the last of them of everything."""
+    edges = [*(repr(float(edge)) for edge in histogram.edges), "+Inf"]
+    return [(edge, float(count)) for edge, count in zip(edges, accumulate(histogram.counts), strict=True)]
+
+
+@final
+class ShardCollector(Collector):
+    """Asks `read` for the statistics of the shards that can be reached, once for every scrape."""
+
+    def __init__(self, read: Callable[[], Sequence[Statistics]], shards: int) -> None:
+        self.read, self.shards = read, shards
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # or it would be asked for values before a store runs
+
+    def collect(self) -> Iterator[Metric]:
+        reached = self.read()
+        up = GaugeMetricFamily(PREFIX + "up", "1 for a shard that answered this scrape.", labels=["shard"])
+        answered = {one.shard for one in reached}
+        for shard in range(self.shards):
+            up.add_metric([str(shard)], float(shard in answered))
+        yield up
+        for described in DESCRIBED:
+            yield described.family(reached)
+
+
+def registry(read: Callable[[], Sequence[Statistics]], shards: int) -> CollectorRegistry:
+    """A registry of its own, with nothing but these shards in it."""
+    made = CollectorRegistry(auto_describe=False)
+    made.register(ShardCollector(read, shards))
+    return made
+
+
+def serve(
+    read: Callable[[], Sequence[Statistics]], shards: int, port: int, host: str = "127.0.0.1"
+) -> tuple[WSGIServer, Thread]:
+    """Answer scrapes in a thread; end it by `shutdown` and `server_close` of what it gives. Port 0: any."""
+    return start_http_server(port, addr=host, registry=registry(read, shards))

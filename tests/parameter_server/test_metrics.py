@@ -1,0 +1,111 @@
+"""What Prometheus is shown of shards: read back by its own parser."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from parameter_server.metrics import DESCRIBED, PREFIX, SOURCES, registry, serve
+from parameter_server.outcome import Outcome
+from parameter_server.statistics import Histogram, Statistics
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def filled(shard: int) -> Statistics:
+    """Another value in every field, so that none can stand for another."""
+    made = Statistics(shard=shard)
+    for number, field in enumerate(fields(Statistics), start=shard + 2):
+        value = getattr(made, field.name)
+        if isinstance(value, Histogram):
+            for edge in value.edges:
+                value.observe(edge)
+            value.observe(1e6 + number)
+        elif isinstance(value, dict):
+            value.update({name: number * 100 + place for place, name in enumerate(value)})
+        elif field.name == "recovered_from":
+            made.recovered_from = SOURCES[1 + shard]
+        elif field.name != "shard":
+            setattr(made, field.name, type(value)(number * 1000))
+    return made
+
+
+def read_back(text: str) -> tuple[Samples, dict[str, str]]:
+    samples: Samples = {}
+    kinds = {}
+    for family in text_string_to_metric_families(text):
+        kinds[family.name] = family.type
+        for sample in family.samples:
+            key = sample.name, tuple(sorted(sample.labels.items()))
+            assert key not in samples
+            samples[key] = sample.value
+    return samples, kinds
+
+
+@pytest.fixture
+def shards() -> list[Statistics]:
+    return [filled(0), filled(1)]
+
+
+def test_every_field_of_the_statistics_is_exported_with_its_value(shards: list[Statistics]) -> None:
+    samples, kinds = read_back(generate_latest(registry(lambda: shards, 2)).decode())
+    described = {one.field: one for one in DESCRIBED}
+    assert set(described) == {field.name for field in fields(Statistics)} - {"shard"}
+    for one in shards:
+        shard = ("shard", str(one.shard))
+        for field, how in described.items():
+            value, name = getattr(one, field), PREFIX + how.name
+            assert kinds[name] == how.kind
+            end = "_total" if how.kind == "counter" else ""
+            if how.kind == "histogram":
+                assert samples[name + "_count", (shard,)] == sum(value.counts)
+                assert samples[name + "_sum", (shard,)] == pytest.approx(value.total)
+                assert samples[name + "_bucket", (("le", "+Inf"), shard)] == len(value.edges) + 1
+                for place, edge in enumerate(value.edges, start=1):
+                    assert samples[name + "_bucket", (("le", repr(float(edge))), shard)] == place
+            elif field == "pushes":
+                for outcome in Outcome:
+                    assert samples[name + end, (("outcome", str(outcome)), shard)] == value[outcome]
+            elif field == "recovered_from":
+                assert samples[name, (shard, ("source", value))] == 1
+                assert sum(samples.get((name, (shard, ("source", other))), 0) for other in SOURCES) == 1
+            else:
+                assert samples[name + end, (shard,)] == value
+
+
+def test_every_series_is_there_from_the_start_and_none_has_a_label_for_a_worker() -> None:
+    samples, _ = read_back(
+        generate_latest(registry(lambda: [Statistics(shard=shard) for shard in range(20)], 20)).decode()
+    )
+    assert {label for _, labels in samples for label, _ in labels} == {"shard", "outcome", "source", "le"}
+    assert sum(name == PREFIX + "pushes_total" for name, _ in samples) == 20 * len(Outcome)
+    assert len(samples) < 3000
+
+
+def test_a_shard_that_does_not_answer_is_shown_as_down(shards: list[Statistics]) -> None:
+    samples, _ = read_back(generate_latest(registry(lambda: shards[1:], 2)).decode())
+    assert samples[PREFIX + "up", (("shard", "0"),)] == 0
+    assert samples[PREFIX + "up", (("shard", "1"),)] == 1
+    assert (PREFIX + "pulls_total", (("shard", "0"),)) not in samples
+
+
+def test_a_scrape_over_http_sees_what_was_counted_since_the_last(shards: list[Statistics]) -> None:
+    server, thread = serve(lambda: shards, 2, 0)
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/metrics"
+        with urlopen(url) as answer:
+            before, _ = read_back(answer.read().decode())
+        shards[1].pulls += 5
+        with urlopen(url) as answer:
+            after, _ = read_back(answer.read().decode())
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    key = PREFIX + "pulls_total", (("shard", "1"),)
+    assert after[key] == before[key] + 5
+    assert server.server_address[0] == "127.0.0.1"
