@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,6 +15,7 @@ from search_spaces.decisions import Candidate
 from search_spaces.layouts import Layout
 from search_spaces.published import network_blueprint
 from search_spaces.space import Blueprint, Description, Signature, Space, UnfitError
+from search_spaces.supernet import CellShares, Share
 
 Stem = Literal["cifar", "imagenet"]
 
@@ -112,6 +113,14 @@ class CellSpace(Space):
         (classes,) = signature.outputs["logits"]
         image = signature.inputs["image"]
         return network_blueprint(image, classes, self.cells_of(candidate), self.layout, options)
+
+    @property
+    def shareable(self) -> bool:
+        return True
+
+    def shares(self, blueprint: Blueprint, parameters: Iterable[str]) -> Mapping[str, Share]:
+        found = CellShares(blueprint.arguments)
+        return {parameter: found.of(parameter) for parameter in parameters}
 
     def describe(self, candidate: Candidate, signature: Signature) -> Description:
         return cell_counts.describe(self.blueprint(candidate, signature).arguments)

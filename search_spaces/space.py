@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
@@ -12,6 +12,8 @@ from search_spaces.decisions import Candidate, Decisions
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from search_spaces.supernet import Share
 
 
 class UnfitError(ValueError):
@@ -126,6 +128,18 @@ class Space(ABC):
     def canonical(self, candidate: Candidate) -> Hashable:
         """A key that candidates share exactly when they describe the same network up to the order of its parts."""
         return tuple((name, candidate[name]) for name in self.decisions if name in candidate)
+
+    @property
+    def shareable(self) -> bool:
+        """Whether `shares` is there: whether children can be trained as parts of one supernet."""
+        return False
+
+    def shares(self, blueprint: Blueprint, parameters: Iterable[str]) -> Mapping[str, Share]:
+        """Where the parameters of a child's network, by their names in it, are in the supernet of this space.
+
+        Equal names mean equal shapes, whatever the child; no tensor of the supernet is used twice in one network.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no supernet")
 
     @property
     def progressive(self) -> bool:
