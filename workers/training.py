@@ -113,7 +113,7 @@ class Training:
         chosen = self._optimizer(model, state)
         judged = examples_of(data, trial.split, self.device)
         if first >= trial.epochs:
-            yield self._scored({}, model, judged)
+            yield self.scored({}, model, judged)
             return
         examples = examples_of(data, "train", self.device)
         for epoch in range(first, trial.epochs):
@@ -123,7 +123,7 @@ class Training:
             if trial.split == "test" and not last:  # the test set is read once
                 yield Epoch(metrics, after)
             else:
-                yield self._scored(metrics, model, judged, after)
+                yield self.scored(metrics, model, judged, after)
 
     def begin(self, model: nn.Module, state: State | None) -> None:
         """Bring `model` to the device with the weights it starts from."""
@@ -140,7 +140,7 @@ class Training:
         """The mean loss of one batch; its gradients, as a step is to take them, are then in the parameters."""
         images, labels = self.augmented(examples, places, generator)
         model.zero_grad()
-        loss = self._loss(model, images, labels)
+        loss = self.loss(model, images, labels)
         loss.backward()  # type: ignore[no-untyped-call]
         weights = list(model.parameters())
         if self.recipe.l1:
@@ -184,7 +184,8 @@ class Training:
             raise DivergedError(f"the training loss became {mean} in epoch {epoch + 1}: a lower learning rate may help")
         return mean
 
-    def _loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of a batch, an auxiliary head's included, as the recipe has it."""
         smoothing = self.recipe.label_smoothing
         with self.device.reduced():
             logits = model(images)
@@ -195,7 +196,7 @@ class Training:
                 loss = loss + self.recipe.auxiliary * further
         return loss
 
-    def _scored(
+    def scored(
         self, metrics: Mapping[str, float], model: nn.Module, judged: Examples, state: State | None = None
     ) -> Epoch:
         """`metrics` with those of the trial's split; the test set also gives examples that prove an export."""
@@ -216,8 +217,9 @@ class Training:
         correct = torch.zeros((), dtype=torch.int64, device=self.device.place)
         total = torch.zeros((), device=self.device.place)
         with _exact_convolutions() if exact else self.device.reduced():
-            for first in range(0, len(judged), EVALUATED_AT_ONCE):
-                pixels, labels = judged.take(torch.arange(first, min(first + EVALUATED_AT_ONCE, len(judged))))
+            parts = math.ceil(len(judged) / EVALUATED_AT_ONCE)
+            for places in torch.arange(len(judged)).tensor_split(parts):  # equal parts: some read a batch's statistics
+                pixels, labels = judged.take(places)
                 logits = model(judged.normalised(pixels)).float()
                 correct += (logits.argmax(1) == labels).sum()
                 total += functional.cross_entropy(logits, labels, reduction="sum")
