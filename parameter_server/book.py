@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 REMEMBERED: Final = 8  # of a client's last pushes, the versions they made
 NAME: Final = 96  # bytes of a client's name
+INCARNATION: Final = 2**40  # versions of an incarnation: more than a shard can take
 
 _HEADER: Final = np.dtype(
     [
@@ -42,7 +43,7 @@ _CLIENT: Final = np.dtype(
         ("attempt", "<i8"),
         ("highest", "<i8"),  # number of a push that was counted; -1: none yet
         ("mask", "<u8"),  # bit i: push highest - i was counted
-        ("clock", "<u8"),  # pushes that were counted
+        ("clock", "<u8"),  # pushes that were counted, or what it was set to when the client joined; of ledger 0
         ("versions", "<u8", (REMEMBERED,)),  # of push n at n modulo 8
     ]
 )
@@ -63,7 +64,8 @@ class Book:
         end = _HEADER.itemsize + pieces * _PIECE.itemsize
         self.pieces: Any = buffer[_HEADER.itemsize : end].view(_PIECE)
         self.clients: Any = buffer[end : end + capacity * _CLIENT.itemsize].view(_CLIENT)
-        self.rows: dict[tuple[int, str], int] = {}
+        self._fronts = self.pieces["front"]
+        self.rows: dict[tuple[int, str], int] = {}  # places of clients, by ledger and name
         self.reread()
 
     @staticmethod
@@ -97,6 +99,37 @@ class Book:
         return int(self.header["version"][0])
 
     @property
+    def ledgers(self) -> list[int]:
+        """The ledgers of the pieces; a book without pieces has ledger 0."""
+        return sorted({0, *self.pieces["ledger"].tolist()})
+
+    def grown(self, pieces: int, capacity: int) -> Book:
+        """The same in a larger buffer; new pieces have never stepped, and belong to ledger 0."""
+        book = Book.empty(pieces, capacity)
+        for name in ("sequence", "version", "incarnation", "epoch", "round", "table", "clients"):
+            book.header[name] = self.header[name]
+        book.pieces[: len(self.pieces)] = self.pieces
+        book.pieces["changed"][len(self.pieces) :] = self.version
+        used = int(self.header["clients"][0])
+        book.clients[:used] = self.clients[:used]
+        book.reread()
+        return book
+
+    def reincarnate(self) -> None:
+        """Go on from a state older than one that was acknowledged: whatever anybody has seen is out of date."""
+        self.header["incarnation"] += 1
+        count = self.version % INCARNATION
+        self.header["version"] = int(self.header["incarnation"][0]) * INCARNATION + count
+        self.pieces["changed"] = self.header["version"][0]
+
+    def front(self, place: int) -> int:
+        """Which of a piece's two sets of buffers is in front, 0 or 1."""
+        return int(self._fronts[place])
+
+    def swap(self, place: int) -> None:
+        self._fronts[place] ^= 1
+
+    @property
     def full(self) -> bool:
         """Whether there is no row left for another client."""
         return bool(self.header["clients"][0] >= self.header["capacity"][0])
@@ -116,6 +149,11 @@ class Book:
             self.rows[ledger, name] = place
         return self.clients[place]
 
+    def next_number(self, name: str) -> int:
+        """One more than the highest number that a client has on any ledger."""
+        rows = [self.rows[ledger, name] for ledger in self.ledgers if (ledger, name) in self.rows]
+        return 1 + max((int(self.clients[row]["highest"]) for row in rows), default=-1)
+
     def counted(self, ledger: int, name: str, number: int) -> int | None:
         """The version that a push made, if it was counted; where that is forgotten, the version now."""
         place = self.rows.get((ledger, name))
@@ -123,7 +161,7 @@ class Book:
             return None
         row = self.clients[place]
         back = int(row["highest"]) - number
-        if back < 0 or (back < WINDOW and not int(row["mask"]) >> back & 1):
+        if back < 0 or row["highest"] < 0 or (back < WINDOW and not int(row["mask"]) >> back & 1):
             return None
         return int(row["versions"][number % REMEMBERED]) if back < REMEMBERED else self.version
 
@@ -136,5 +174,4 @@ class Book:
             row["highest"] = number
         else:
             row["mask"] = int(row["mask"]) | 1 << -ahead
-        row["clock"] += 1
         row["versions"][number % REMEMBERED] = self.header["version"][0]

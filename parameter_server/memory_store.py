@@ -26,16 +26,21 @@ class MemoryStore(Store):
         self._version = 0
         self._tensors: dict[str, Array] = {}
         self._changed: dict[str, int] = {}
-        self._slots: dict[str, dict[str, Array]] = {}
+        self._slots: dict[str, tuple[Array, ...]] = {}
+        self._steps: dict[str, int] = {}
         self._applied: dict[tuple[str, int], int] = {}
 
     def create(self, tensors: Tensors) -> tuple[str, ...]:
+        import numpy as np
+
         with self._lock:
+            start = self.optimizer.start
             created = tuple(name for name in tensors if name not in self._tensors)
             for name in created:
                 self._tensors[name] = _frozen(tensors[name].copy())
                 self._changed[name] = self._version
-                self._slots[name] = self.optimizer.slots(tensors[name])
+                self._slots[name] = tuple(np.full_like(tensors[name], start) for _ in self.optimizer.slots)
+                self._steps[name] = 0
             return created
 
     def pull(self, names: Iterable[str] | None = None, newer_than: Version | None = None) -> Pull:
@@ -47,6 +52,8 @@ class MemoryStore(Store):
             return Pull((self._version,), {name: self._tensors[name] for name in wanted})
 
     def push(self, gradients: Gradients, base: Version, push_id: PushId) -> Pushed:
+        import numpy as np
+
         key = push_id.client, push_id.number
         with self._lock:
             if key in self._applied:
@@ -55,9 +62,11 @@ class MemoryStore(Store):
             self._version += 1
             for name, gradient in gradients.items():
                 assert not isinstance(gradient, Rows)
-                self._tensors[name] = _frozen(
-                    self.optimizer.step(self._tensors[name], gradient, self._slots[name])
-                )  # a new array, so that what was pulled before stays as it was
+                self._steps[name] += 1
+                now = (self._tensors[name], *self._slots[name])
+                new = tuple(np.empty_like(one) for one in now)  # so that what was pulled before stays as it was
+                self.optimizer.step(now, new, gradient, self._steps[name])
+                self._tensors[name], self._slots[name] = _frozen(new[0]), new[1:]
                 self._changed[name] = self._version
             self._applied[key] = self._version
             return Pushed((self._version,), (Outcome.APPLIED,))

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, final
+
+import numpy as np
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array: TypeAlias = NDArray[np.floating[Any]]
+    Buffers: TypeAlias = tuple[Array, ...]
 
 
 class Optimizer(ABC):
-    """A rule for one step downhill; what it remembers of a tensor are arrays by name, its slots."""
+    """A rule for one step downhill, element by element, so that any stretch of a tensor can be stepped alone.
+
+    `slots` are the names of what it remembers: arrays like the tensor, which are `start` before the first step.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def start(self) -> float:
+        return 0.0
 
     @abstractmethod
-    def slots(self, tensor: Array) -> dict[str, Array]:
-        """What is remembered of a tensor that had no gradient yet."""
+    def step(self, now: Buffers, out: Buffers, gradient: Array, count: int, scale: float = 1.0) -> None:
+        """Write to `out` what `now` becomes: values first, then the slots in order, all of one shape, none overlapping.
 
-    @abstractmethod
-    def step(self, tensor: Array, gradient: Array, slots: dict[str, Array]) -> Array:
-        """The tensor after one step, as a new array; `slots` are updated in place."""
+        This is step `count` of the tensor, from 1; `scale` multiplies the learning rate.
+        """
 
 
 @final
@@ -32,11 +42,9 @@ class SGD(Optimizer):
 
     learning_rate: float
 
-    def slots(self, tensor: Array) -> dict[str, Array]:
-        return {}
-
-    def step(self, tensor: Array, gradient: Array, slots: dict[str, Array]) -> Array:
-        return tensor - self.learning_rate * gradient
+    def step(self, now: Buffers, out: Buffers, gradient: Array, count: int, scale: float = 1.0) -> None:
+        np.multiply(gradient, -self.learning_rate * scale, out=out[0])
+        np.add(out[0], now[0], out=out[0])
 
 
 @final
@@ -44,29 +52,25 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam with both moments corrected for their start (Kingma & Ba, ICLR 2015): https://arxiv.org/abs/1412.6980."""
 
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+
     learning_rate: float
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
 
-    def slots(self, tensor: Array) -> dict[str, Array]:
-        import numpy as np
-
-        return {"mean": np.zeros_like(tensor), "square": np.zeros_like(tensor), "steps": np.zeros(())}
-
-    def step(self, tensor: Array, gradient: Array, slots: dict[str, Array]) -> Array:
-        import numpy as np
-
-        mean, square, steps = slots["mean"], slots["square"], slots["steps"]
-        steps += 1
-        mean *= self.beta1
-        mean += (1 - self.beta1) * gradient
-        square *= self.beta2
-        square += (1 - self.beta2) * np.square(gradient)
-        moved = np.sqrt(square)
-        moved /= float(1 - self.beta2**steps) ** 0.5
-        moved += self.epsilon
+    def step(self, now: Buffers, out: Buffers, gradient: Array, count: int, scale: float = 1.0) -> None:
+        moved, mean, square = out
+        np.multiply(now[1], self.beta1, out=mean)
+        np.multiply(gradient, 1 - self.beta1, out=moved)
+        np.add(mean, moved, out=mean)
+        np.multiply(now[2], self.beta2, out=square)
+        np.square(gradient, out=moved)
+        np.multiply(moved, 1 - self.beta2, out=moved)
+        np.add(square, moved, out=square)
+        np.sqrt(square, out=moved)
+        np.divide(moved, float(1 - self.beta2**count) ** 0.5, out=moved)
+        np.add(moved, self.epsilon, out=moved)
         np.divide(mean, moved, out=moved)
-        moved *= -self.learning_rate / float(1 - self.beta1**steps)
-        moved += tensor
-        return moved
+        np.multiply(moved, -self.learning_rate * scale / (1 - self.beta1**count), out=moved)
+        np.add(moved, now[0], out=moved)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias, final
 
 from parameter_server.optimizers import Optimizer
+from parameter_server.store import StoreError
 
 
 @final
@@ -70,3 +72,11 @@ class Policy:
     scaled_by_staleness: bool = False
     lease: float = 10.0
     in_flight: int = 256
+
+    def group(self, name: str) -> Group:
+        """How a tensor is stepped; raises `StoreError` when no pattern fits its name."""
+        for group in self.groups:
+            if fnmatchcase(name, group.pattern):
+                return group
+        patterns = ", ".join(group.pattern for group in self.groups) or "none"
+        raise StoreError(f"no group fits the tensor {name!r}: there are the patterns {patterns}; add one")

@@ -1,0 +1,20 @@
+"""Recorder: what writes pushes down before they are acknowledged, where a store must outlive a loss of power."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from parameter_server.link import Push
+
+
+class Recorder(ABC):
+    """A log of updates, in the order in which a shard takes them."""
+
+    @abstractmethod
+    def record(self, version: int, pushes: Sequence[Push]) -> None:
+        """Write down that these pushes make up the update that leads to `version`; durable when it returns.
+
+        Raises `OSError` where it cannot (a full disk): the pushes are refused, and the log is as it was. A shard may
+        die between this and its commit; what it then records first after coming back has the same version.
+        """
