@@ -1,0 +1,153 @@
+"""Who may reach a shard over a network: TLS with certificates, and a token; neither is needed on this machine."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+import grpc
+
+from parameter_server.outcome import Outcome
+from parameter_server.store import StoreError
+
+HEADER: Final = "authorization"
+SHORTEST: Final = 16  # characters of a token
+OPEN: Final = ("/grpc.health.v1.Health/Check",)  # without a token; it says no more than that somebody listens
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Files in PEM format, and a secret; all empty is fit for loopback addresses and Unix sockets only.
+
+    A listener has a `certificate` and its `key`; with an `authority` it only takes clients whose certificates that
+    authority has signed (mTLS). A link has the `authority` that signed the listener's certificate, and with mTLS a
+    `certificate` and its `key` too. Both have the `token`.
+    """
+
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
+    token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise StoreError("a certificate and its private key go together: name both files, or neither")
+        if self.token and (len(self.token) < SHORTEST or not self.token.isascii() or not self.token.isprintable()):
+            raise StoreError(f"a token has at least {SHORTEST} printable ASCII characters: write_token makes one")
+
+    def listening(self) -> grpc.ServerCredentials | None:
+        """What a listener shows; None: not encrypted. Raises `StoreError` for a file that cannot be read."""
+        if self.certificate is None or self.key is None:
+            return None
+        roots = None if self.authority is None else _read(self.authority)
+        pair = _read(self.key), _read(self.certificate)
+        credentials: grpc.ServerCredentials = grpc.ssl_server_credentials([pair], roots, roots is not None)
+        return credentials
+
+    def calling(self) -> grpc.ChannelCredentials | None:
+        """What a link shows and expects; None: not encrypted. Raises `StoreError` for a file that cannot be read."""
+        if self.authority is None:
+            return None
+        own = [None if path is None else _read(path) for path in (self.key, self.certificate)]
+        credentials: grpc.ChannelCredentials = grpc.ssl_channel_credentials(_read(self.authority), *own)
+        return credentials
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with every call."""
+        return ((HEADER, f"Bearer {self.token}"),) if self.token else ()
+
+
+def local(address: str) -> bool:
+    """Whether an address ("HOST:PORT", or "unix:PATH") can only be reached from this machine."""
+    if address.startswith(("unix:", "unix-abstract:")):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def guard_listener(address: str, security: Security) -> None:
+    """Raises `StoreError` for an address that others reach, without encryption or without a token."""
+    lacks = [
+        name
+        for name, there in (("a certificate and its key", security.certificate), ("a token", security.token))
+        if not there
+    ]
+    if lacks and not local(address):
+        raise StoreError(
+            f"a listener on {address} can be reached from other machines, and has not got {' and '.join(lacks)}: "
+            "listen on 127.0.0.1, or name a certificate, its key, and a file with a token"
+        )
+
+
+def guard_link(address: str, security: Security) -> None:
+    """Raises `StoreError` where a token or gradients would leave this machine unencrypted."""
+    if security.authority is None and not local(address):
+        raise StoreError(
+            f"{address} is on another machine, and nothing says which authority signed its certificate: "
+            "name the authority's file, so that what is sent is encrypted, and to the right one"
+        )
+
+
+def write_token(path: Path) -> str:
+    """Make a token in a file that only this user may read, and that was not there before."""
+    token = secrets.token_urlsafe(32)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token + "\n")
+    return token
+
+
+def read_token(path: Path) -> str:
+    """The token in a file; raises `StoreError` when others may read or write the file, or it holds no token."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            content = file.read(1024)
+    except OSError as error:
+        raise StoreError(f"the token cannot be read from {path}: {error.strerror}") from None
+    if mode & 0o077:
+        raise StoreError(f"{path} holds a token and has the mode {mode:o}, so others may use it: chmod 600 {path}")
+    token = content.decode("ascii", "replace").strip()
+    if not token:
+        raise StoreError(f"{path} is empty, but should hold a token")
+    return Security(token=token).token
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from None
+
+
+@final
+class TokenInterceptor(grpc.ServerInterceptor):
+    """Turns calls without the token away, before anything of them is read; says nothing of why."""
+
+    def __init__(self, token: str, refused: Callable[[], None]) -> None:
+        self._expected = f"Bearer {token}".encode()
+        self._refused = refused
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        if details.method in OPEN:
+            return continuation(details)
+        given = [value for name, value in details.invocation_metadata if name == HEADER]
+        offered = given[0] if len(given) == 1 else b""
+        if hmac.compare_digest(offered if isinstance(offered, bytes) else offered.encode(), self._expected):
+            return continuation(details)
+        return grpc.stream_unary_rpc_method_handler(self._refuse)
+
+    def _refuse(self, _requests: Iterator[Any], context: grpc.ServicerContext) -> bytes:
+        self._refused()
+        context.set_trailing_metadata((("outcome", str(Outcome.UNAUTHENTICATED)),))
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is missing or wrong: use the one of this store")
+        return b""  # not reached, for abort raises
