@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, final
 
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Blueprint, Signature
+from workers.errors import UserError
 from workers.objectives import Objective
 from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from workers.batches import Batches
 
 
 @final
@@ -93,6 +96,13 @@ class Task(ABC):
 
         With nothing left to train it yields once: the metrics of the model in `state` on `trial.split`.
         """
+
+    def batches(self, model: nn.Module, trial: Trial, state: State | None = None, parts: int = 1) -> Batches:
+        """The training of `model` from `state` as batches that several workers share, `parts` of them for one step.
+
+        Raises `UserError` where that cannot be.
+        """
+        raise UserError(f"{type(self).__name__} trains in one piece: its batches cannot be shared between workers")
 
     def minibatch(self, size: int, seed: int) -> tuple[torch.Tensor, ...] | None:
         """At most `size` training examples as a model takes them, on the CPU, drawn by `seed`; None where none can be.

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from workers.batches import Batches
+    from workers.training import Training
+
 
 @final
 @dataclass(frozen=True)
@@ -124,15 +127,22 @@ class ImageClassification(Recipe, Task):
 
     def train(self, model: nn.Module | None, trial: Trial, state: State | None) -> Iterator[Epoch]:
         """Metrics `accuracy`, `loss` of the validation part; `test_accuracy`, `test_correct`, ... of the test set."""
-        from workers.training import Device, Training
-
         if model is None:
             raise UserError(
                 "image_classification trains networks of a search space, but the job names none: add `space`"
             )
+        yield from self._training(trial).run(model, self.images, state)
+
+    def batches(self, model: nn.Module, trial: Trial, state: State | None = None, parts: int = 1) -> Batches:
+        from workers.image_batches import ImageBatches
+
+        return ImageBatches(self._training(trial), model, self.images, state, parts)
+
+    def _training(self, trial: Trial) -> Training:
+        from workers.training import Device, Training
+
         recipe = self.closed(trial.candidate)
-        training = Training(recipe, self.source.habits, Device.of(self.device, recipe), trial)
-        yield from training.run(model, self.images, state)
+        return Training(recipe, self.source.habits, Device.of(self.device, recipe), trial)
 
     def minibatch(self, size: int, seed: int) -> tuple[torch.Tensor, ...]:
         from workers.training import some_images
