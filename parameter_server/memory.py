@@ -34,6 +34,12 @@ class Memory(ABC):
     def back(self, place: int) -> Buffers:
         """Where the next numbers of `pieces[place]` are written."""
 
+    def announce(self, place: int) -> None:
+        """The back of `pieces[place]` is about to be written to: to be called once per update, before.
+
+        Whoever reads without a lock what was in front before finds out by this.
+        """
+
     @abstractmethod
     def commit(self, swapped: Sequence[int]) -> None:
         """Make the book durable as it is now, with the backs of these pieces in front."""

@@ -126,6 +126,8 @@ class Update:
 
     def dense(self, place: int, start: int, gradient: Array, scale: float) -> bool:
         """Step elements of a piece; False when they are not finite."""
+        if place not in self._begun:
+            self._stepping.memory.announce(place)
         with np.errstate(all="ignore"):
             fine = self._stepping.dense(place, start, gradient, scale, self._rate)
         self._given(place, len(gradient))
@@ -133,6 +135,7 @@ class Update:
 
     def rows(self, place: int, rows: Indices, values: Array, scale: float) -> bool:
         """Step rows of a piece; False when they are not finite."""
+        self._stepping.memory.announce(place)
         with np.errstate(all="ignore"):
             fine = self._stepping.rows(place, rows, values, scale, self._rate)
         self._given(place, self._stepping.memory.pieces[place].size)
