@@ -7,8 +7,9 @@ from collections import deque
 from typing import final
 
 from workers.errors import UserError, in_words
+from workers.line_process import encode
 from workers.pool import Progress
-from workers.pools.process import answer, encode, open_workshop
+from workers.pools.process import answer, open_workshop
 from workers.setup import Setup
 from workers.trial import Attempt, Json
 from workers.workshop import Workshop

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, final
 
 from workers.errors import UserError
+from workers.line_process import LineProcess, encode
 from workers.pool import Event, Pool, Slots
 from workers.pools.running import Running
 from workers.setup import Setup
-from workers.trial import Attempt, Json, Result
+from workers.trial import Attempt, Result
 
 
 @final
@@ -68,7 +64,7 @@ class Local(Pool):
 
     def submit(self, attempt: Attempt) -> None:
         worker = next(worker for worker in self._workers if worker.running is None)
-        if worker.process is None or worker.process.poll() is not None:
+        if not worker.process.running or worker.process.cause() is not None:
             self._stop(worker)
             self._start(worker)
         worker.send(attempt)
@@ -90,12 +86,12 @@ class Local(Pool):
     def close(self) -> None:
         for worker in self._workers:
             self._stop(worker)
-            worker.forget()
+            worker.process.forget()
         self._selector.close()
         self._workers, self._events = [], []
 
     def _hear(self, worker: _Worker) -> None:
-        for kind, body in worker.read():
+        for kind, body in worker.process.read():
             if kind == "result" and worker.running is not None:
                 self._events += worker.running.progress(time.monotonic())
                 worker.running = None
@@ -111,13 +107,11 @@ class Local(Pool):
 
     def _watch(self, worker: _Worker, now: float) -> None:
         """See whether the worker is dead or late, and pass on what it reported."""
-        if worker.process is None:
-            return
-        if worker.process.poll() is not None:
+        if (cause := worker.process.cause()) is not None:
             self._hear(worker)
-            code, restart = worker.process.returncode, worker.ready
+            restart = worker.ready
             if worker.running is not None:
-                self._events.append(worker.running.lost(now, f"its worker died ({_cause(code)}){worker.last_words()}"))
+                self._events.append(worker.running.lost(now, f"its worker died ({cause}){worker.process.last_words()}"))
             self._stop(worker)
             if restart:
                 self._start(worker)
@@ -142,96 +136,35 @@ class Local(Pool):
         self._selector.register(worker.start(), selectors.EVENT_READ, worker)
 
     def _stop(self, worker: _Worker) -> None:
-        if worker.process is not None and worker.process.stdout is not None:
-            self._selector.unregister(worker.process.stdout.fileno())
+        if worker.process.running:
+            self._selector.unregister(worker.process.descriptor)
         worker.stop()
 
 
 @final
 class _Worker:
-    """One slot: a process, what it runs, and the bytes of it that are not yet a line."""
+    """One slot: a process, and what it runs."""
 
     def __init__(self, setup: str, devices: str | None) -> None:
         self._setup = setup
         self._devices = devices
-        self._rest = b""
-        self._log, path = tempfile.mkstemp(prefix="cellwright-")
-        Path(path).unlink()  # the descriptor is enough
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process = LineProcess(["-m", "workers.pools.process"])
         self.running: Running | None = None
         self.ready = False
 
     def start(self) -> int:
         """Start the process; gives the descriptor that it answers on."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workers.pools.process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=_environment(self._devices),
-            start_new_session=True,  # a Ctrl-C is the driver's to interpret, and the group is killed as a whole
-        )
-        assert self.process.stdout is not None
-        os.set_blocking(self.process.stdout.fileno(), False)
-        self._say(self._setup)
-        return self.process.stdout.fileno()
+        return self.process.start(self._setup, self._devices)
 
     def send(self, attempt: Attempt) -> None:
-        os.ftruncate(self._log, 0)
-        os.lseek(self._log, 0, os.SEEK_SET)  # which moves where the process writes, too
+        self.process.hush()
         self.running = Running(attempt, time.monotonic())
-        self._say(json.dumps(attempt.json()))
-
-    def _say(self, line: str) -> None:
-        assert self.process is not None
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # it is dead, which the next `wait` sees
-            self.process.stdin.write(line.encode() + b"\n")
-            self.process.stdin.flush()
-
-    def read(self) -> list[tuple[str, Json]]:
-        """The messages that have arrived in full."""
-        assert self.process is not None
-        assert self.process.stdout is not None
-        chunks = [self._rest]
-        with suppress(BlockingIOError):
-            while chunk := os.read(self.process.stdout.fileno(), 1 << 20):
-                chunks.append(chunk)
-        *lines, self._rest = b"".join(chunks).split(b"\n")
-        return [next(iter(json.loads(line).items())) for line in lines]
-
-    def last_words(self) -> str:
-        """The last line of what the process wrote to standard error."""
-        size = os.lseek(self._log, 0, os.SEEK_END)
-        lines = os.pread(self._log, 2000, max(0, size - 2000)).decode(errors="replace").strip().splitlines()
-        return f": {lines[-1][:300]}" if lines else ""
+        self.process.say(encode(attempt.json()))
 
     def stop(self) -> None:
         """Kill the process and all it started; harmless when it is already dead."""
-        if self.process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            for stream in (self.process.stdin, self.process.stdout):
-                with suppress(BrokenPipeError):
-                    stream and stream.close()
-        self.process, self.running, self.ready, self._rest = None, None, False, b""
-
-    def forget(self) -> None:
-        """Drop what the process wrote to standard error."""
-        os.close(self._log)
-
-
-def _cause(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-
-def _environment(devices: str | None) -> Mapping[str, str]:
-    """The driver's environment, in which this package is found first, whatever else is called `workers`."""
-    here = str(Path(__file__).parents[2])
-    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    ours = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **ours, **({} if devices is None else {"CUDA_VISIBLE_DEVICES": devices})}
+        self.process.stop()
+        self.running, self.ready = None, False
 
 
 def visible_devices() -> list[str]:

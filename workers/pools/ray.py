@@ -13,11 +13,11 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from workers.errors import UserError
+from workers.line_process import encode
 from workers.objectives import Outcome
 from workers.pool import Event, Pool, Slots
 from workers.pools.actor import LAST_WISH, PROGRESS, Actor
 from workers.pools.cluster import connect, room
-from workers.pools.process import encode
 from workers.pools.running import BRIEF, Running
 from workers.setup import Setup
 from workers.trial import Attempt, Json, Result
