@@ -73,7 +73,10 @@ class Whole:
 
 
 def cut(tensors: Sequence[Whole], shards: int) -> list[Piece]:
-    """The pieces of tensors: at most 4 MB, and at most a shard's share of them all, at rows where a row is smaller."""
+    """The pieces of tensors: at most 4 MB, and at most a shard's share of them all; each is whole rows, or of one row.
+
+    So the gradient of some rows concerns a piece with all of its elements, or with rows of its own.
+    """
     total = sum(tensor.size * ITEM_SIZES[tensor.dtype] for tensor in tensors)
     limit = max(min(LARGEST, math.ceil(total / shards)), 1)
     return [piece for tensor in tensors for piece in _pieces(tensor, limit)]
@@ -81,11 +84,13 @@ def cut(tensors: Sequence[Whole], shards: int) -> list[Piece]:
 
 def _pieces(tensor: Whole, limit: int) -> Iterable[Piece]:
     most = max(limit // ITEM_SIZES[tensor.dtype], 1)
-    row = math.prod(tensor.shape[1:])
-    if 0 < row <= most:
-        most -= most % row
-    edges = [*range(0, tensor.size, most), tensor.size] if tensor.size else [0, 0]
-    for start, stop in pairwise(edges):
+    row = max(math.prod(tensor.shape[1:]), 1)
+    if row <= most:
+        edges = [*range(0, tensor.size, most - most % row), tensor.size]
+    else:
+        inside = range(0, row, math.ceil(row / math.ceil(row / most)))
+        edges = [*(first + one for first in range(0, tensor.size, row) for one in inside), tensor.size]
+    for start, stop in pairwise(edges if tensor.size else [0, 0]):
         yield Piece(tensor.name, tensor.shape, tensor.dtype, start, stop)
 
 

@@ -102,10 +102,15 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def pull(self, names: Iterable[str] | None = None, newer_than: Version | None = None) -> Pull:
+    def pull(
+        self, names: Iterable[str] | None = None, newer_than: Version | None = None, into: Tensors | None = None
+    ) -> Pull:
         """The tensors called `names` (all by default), or only those of them that changed after `newer_than`.
 
-        Raises `StoreError` for an unknown name.
+        A shard that holds none of `names` is not asked: its version is that of `newer_than`, or 0. Tensors that `into`
+        has are written there and given back: arrays in C order of the same type and shape, for example those of a
+        model's parameters. Memory that was used before costs a tenth of new memory. Raises `StoreError` for an unknown
+        name, and for arrays that do not fit.
         """
 
     @abstractmethod

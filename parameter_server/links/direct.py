@@ -88,3 +88,10 @@ class DirectLink(Link):
             self.shard.changed.wait(min(left, LOOK))
             self.shard.settled()
         return ticket.answer
+
+
+def _copied(part: Array, place: Array | None) -> Array:
+    if place is None:
+        return part.copy()
+    place[:] = part
+    return place
