@@ -88,10 +88,3 @@ class DirectLink(Link):
             self.shard.changed.wait(min(left, LOOK))
             self.shard.settled()
         return ticket.answer
-
-
-def _copied(part: Array, place: Array | None) -> Array:
-    if place is None:
-        return part.copy()
-    place[:] = part
-    return place
