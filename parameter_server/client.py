@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import BoundedSemaphore, Lock
@@ -34,16 +34,23 @@ class ShardedStore(Store):
     Each shard is consistent by itself, and counts a push once; there is nobody above them. In a synchronous store with
     backup workers, rounds of different shards may hold different workers' gradients. `threads`: whether shards are
     asked at once, which pays where they are other processes. A creator that does not end within `takeover` seconds is
-    taken to be dead, and another one takes its place.
+    taken to be dead, and another one takes its place. `closing` is called once the links are closed.
     """
 
     def __init__(
-        self, links: Sequence[Link], *, patience: float = 120.0, takeover: float = 10.0, threads: bool = True
+        self,
+        links: Sequence[Link],
+        *,
+        patience: float = 120.0,
+        takeover: float = 10.0,
+        threads: bool = True,
+        closing: Callable[[], None] | None = None,
     ) -> None:
         if not links:
             raise StoreError("a store has at least one shard, but there is no link to any")
         self.links = tuple(links)
         self.patience = patience
+        self._closing = closing
         self._crew = Crew(threads)
         self._ground = Ground(self.links, self._crew, self._fetch, takeover, patience)
         self._permits = BoundedSemaphore(PERMITS)
@@ -127,6 +134,8 @@ class ShardedStore(Store):
         self._crew.close()
         for link in self.links:
             link.close()
+        if self._closing is not None:
+            self._closing()
 
     def _fetch(self) -> Table:
         """The table as it is now; waits while a tensor that is complete on shard 0 is not seen so elsewhere yet."""
