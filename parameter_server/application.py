@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, final
 from parameter_server.admission import RefusedError, not_finite
 from parameter_server.link import Answer, Push
 from parameter_server.outcome import Outcome
+from parameter_server.state import Counting
 from parameter_server.store import PushId
-from parameter_server.update import Update
 
 if TYPE_CHECKING:
     from parameter_server.shard import Shard
@@ -38,10 +38,10 @@ class Application:
 
     __slots__ = ("_began", "_heading", "_ledgers", "_places", "_shard", "_spoilt", "_update")
 
-    def __init__(self, shard: Shard, heading: Heading, update: Update, ledgers: Sequence[int], began: float) -> None:
+    def __init__(self, shard: Shard, heading: Heading, ledgers: Sequence[int], began: float) -> None:
         self._shard = shard
         self._heading = heading
-        self._update = update
+        self._update = shard.state.update(heading.base)
         self._ledgers = ledgers
         self._began = began
         of = shard.memory.book.pieces["ledger"]
@@ -67,7 +67,8 @@ class Application:
             if self._update.missing(self._places):
                 raise RefusedError(Outcome.TRUNCATED, "some gradients of the push did not come: send it again")
             push = Push(heading.id, heading.base, heading.table, (), heading.scale)
-            return shard.commit(self._update, push, self._ledgers, self._began)
+            version = shard.state.commit(self._update, [Counting(push, self._ledgers)])
+            return shard.applied(heading.base, version, self._began)
         except RefusedError as error:
             return shard.refused(error.outcome, error.reason)
 

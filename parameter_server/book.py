@@ -81,7 +81,8 @@ class Book:
         return book
 
     def reread(self) -> None:
-        """Find the clients in a buffer that was copied from elsewhere."""
+        """Find the clients and ledgers in a buffer that was copied from elsewhere, or whose ledgers were changed."""
+        self.ledgers = sorted({0, *self.pieces["ledger"].tolist()})
         used = self.clients[: int(self.header["clients"][0])]
         self.rows = {(int(row["ledger"]), row["name"].decode()): place for place, row in enumerate(used)}
 
@@ -98,11 +99,6 @@ class Book:
     def version(self) -> int:
         return int(self.header["version"][0])
 
-    @property
-    def ledgers(self) -> list[int]:
-        """The ledgers of the pieces; a book without pieces has ledger 0."""
-        return sorted({0, *self.pieces["ledger"].tolist()})
-
     def grown(self, pieces: int, capacity: int) -> Book:
         """The same in a larger buffer; new pieces have never stepped, and belong to ledger 0."""
         book = Book.empty(pieces, capacity)
@@ -118,8 +114,7 @@ class Book:
     def reincarnate(self) -> None:
         """Go on from a state older than one that was acknowledged: whatever anybody has seen is out of date."""
         self.header["incarnation"] += 1
-        count = self.version % INCARNATION
-        self.header["version"] = int(self.header["incarnation"][0]) * INCARNATION + count
+        self.header["version"] = int(self.header["incarnation"][0]) * INCARNATION + self.version % INCARNATION
         self.pieces["changed"] = self.header["version"][0]
 
     def front(self, place: int) -> int:
@@ -161,7 +156,7 @@ class Book:
             return None
         row = self.clients[place]
         back = int(row["highest"]) - number
-        if back < 0 or row["highest"] < 0 or (back < WINDOW and not int(row["mask"]) >> back & 1):
+        if back < 0 or (back < WINDOW and not int(row["mask"]) >> back & 1):
             return None
         return int(row["versions"][number % REMEMBERED]) if back < REMEMBERED else self.version
 
@@ -172,6 +167,7 @@ class Book:
         if ahead > 0:
             row["mask"] = (int(row["mask"]) << ahead | 1) & (2**WINDOW - 1) if ahead < WINDOW else 1
             row["highest"] = number
-        else:
+        elif -ahead < WINDOW:
             row["mask"] = int(row["mask"]) | 1 << -ahead
-        row["versions"][number % REMEMBERED] = self.header["version"][0]
+        if -ahead < REMEMBERED:  # else the place is that of a higher number
+            row["versions"][number % REMEMBERED] = self.header["version"][0]

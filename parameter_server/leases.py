@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Iterator
 from typing import final
 
 
@@ -32,13 +32,13 @@ class Leases:
     def drop(self, name: str) -> None:
         self._until.pop(name, None)
 
-    def lapse(self, now: float, waiting: Container[str] = ()) -> list[str]:
+    def lapse(self, now: float, waits: Callable[[str], bool]) -> list[str]:
         """End the leases whose time is over, except of those who wait for an answer, and give their names."""
         if now < self._soonest:
             return []
         over = [name for name, until in self._until.items() if until <= now]
         for name in over:
-            if name in waiting:
+            if waits(name):
                 self._until[name] = now + self.seconds
             else:
                 del self._until[name]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from parameter_server.clocks import tick
 from parameter_server.kernels import CHUNK, finite
-from parameter_server.link import Push
 from parameter_server.memory import Memory
 from parameter_server.piece import ITEM_SIZES, Piece
 from parameter_server.policy import Policy
-from parameter_server.recorder import Recorder
+from parameter_server.store import PushId
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,13 +112,10 @@ class Stepping:
 class Update:
     """Gradients go in, and either `commit` ends it, or it is forgotten and nothing has happened."""
 
-    __slots__ = ("_begun", "_probe", "_rate", "_recorder", "_stepping")
+    __slots__ = ("_begun", "_probe", "_rate", "_stepping")
 
-    def __init__(
-        self, stepping: Stepping, probe: Callable[[str], None], recorder: Recorder | None = None, rate: float = 1.0
-    ) -> None:
+    def __init__(self, stepping: Stepping, probe: Callable[[str], None], rate: float = 1.0) -> None:
         self._stepping = stepping
-        self._recorder = recorder
         self._probe = probe
         self._rate = rate
         self._begun: dict[int, int] = {}  # elements of places that were given so far
@@ -151,20 +148,18 @@ class Update:
         pieces = self._stepping.memory.pieces
         return any(self._begun.get(place, 0) != pieces[place].size for place in places)
 
-    def commit(self, pushes: Sequence[Push], ledgers: Sequence[Sequence[int]]) -> int:
-        """Count each push on its ledgers, and give the version that they make; raises `OSError` of the recorder."""
+    def commit(self, pushes: Sequence[tuple[PushId, Sequence[int]]]) -> int:
+        """Count each push on its ledgers, make that and the numbers durable, and give the version that they make."""
         memory = self._stepping.memory
         book, places = memory.book, list(self._begun)
         version = book.version + 1
-        if self._recorder is not None:
-            self._recorder.record(version, pushes)
         book.header["version"] = version
         book.pieces["changed"][places] = version
         book.pieces["steps"][places] += 1
-        for push, of in zip(pushes, ledgers, strict=True):
-            for ledger in of:
-                book.count(ledger, push.id.client, push.id.number)
-            book.client(0, push.id.client)["clock"] += 1
+        for push_id, ledgers in pushes:
+            for ledger in ledgers:
+                book.count(ledger, push_id.client, push_id.number)
+            tick(book, push_id.client)
         self._probe("after apply")
         memory.commit(places)
         self._probe("after commit")
