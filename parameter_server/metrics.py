@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from parameter_server.statistics import Histogram, Statistics
+from parameter_server.statistics import SOURCES, Histogram, Statistics
 
 if TYPE_CHECKING:
     from threading import Thread
@@ -59,7 +59,6 @@ class Described:
         return metric
 
 
-SOURCES: Final = ("", "arena", "snapshot", "previous snapshot", "snapshot and log")
 LABELS: Final = {"pushes": "outcome", "recovered_from": "source"}
 DESCRIBED: Final = (
     Described("pushes", "pushes", "counter", "Pushes that were answered, by outcome."),

@@ -8,6 +8,7 @@ from typing import final
 from parameter_server.outcome import Outcome
 
 SECONDS = tuple(1e-4 * 2**step for step in range(18))  # upper edges of buckets, 0.1 ms to 13 s
+SOURCES = ("", "arena", "snapshot", "snapshot and log", "previous snapshot", "previous snapshot and log")  # "": empty
 STALENESS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -53,6 +54,6 @@ class Statistics:
     snapshot_seconds: float = 0.0
     snapshot_bytes: int = 0
     snapshot_timestamp: float = 0.0
-    recoveries: int = 0
-    recovered_from: str = ""  # "arena", "snapshot", "snapshot and log", or "" for a shard that began empty
+    recoveries: int = 0  # after a process of this shard was killed; of all processes that it ever had
+    recovered_from: str = ""  # one of SOURCES
     recovery_seconds: float = 0.0

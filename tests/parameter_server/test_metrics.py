@@ -9,9 +9,9 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from parameter_server.metrics import DESCRIBED, PREFIX, SOURCES, registry, serve
+from parameter_server.metrics import DESCRIBED, PREFIX, registry, serve
 from parameter_server.outcome import Outcome
-from parameter_server.statistics import Histogram, Statistics
+from parameter_server.statistics import SOURCES, Histogram, Statistics
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -1,0 +1,50 @@
+"""What outlives the processes of a shard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parameter_server import life
+from parameter_server.folder import held
+from parameter_server.life import SIZE, Life, Record
+from parameter_server.store import StoreError
+
+
+def test_who_comes_after_a_kill_learns_that_there_was_one(tmp_path: Path) -> None:
+    path = tmp_path / "shard-0" / "life"
+    first = Life(path)
+    assert first.before == Record()
+    first.incarnate(3)
+    first.close()
+    second = Life(path)
+    assert second.before == Record(begun=1, ended=-1, incarnation=3)
+    second.end(41)
+    second.close()
+    third = Life(path)
+    assert third.before == Record(begun=2, killed=1, ended=41, incarnation=3)
+    third.close()
+    fourth = Life(path)
+    assert fourth.before == Record(begun=3, killed=1, ended=-1, incarnation=3)
+    assert fourth.now.killed == 2
+    fourth.close()
+
+
+def test_one_process_at_a_time_has_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(life, "PATIENCE", 0.01)
+    first = Life(tmp_path / "life")
+    assert held(tmp_path / "life")
+    with pytest.raises(StoreError, match="another process serves"):
+        Life(tmp_path / "life")
+    first.close()
+    assert not held(tmp_path / "life")
+    Life(tmp_path / "life").close()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"begun": 1, "x": 2}', b"\xff" * SIZE])
+def test_a_damaged_record_counts_as_a_life_whose_end_is_not_known(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "life").write_bytes(content)
+    made = Life(tmp_path / "life")
+    assert made.before == Record(begun=1, ended=-1)
+    made.close()
