@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -127,6 +127,18 @@ class Link(ABC):
     @abstractmethod
     def statistics(self) -> Statistics:
         """What the shard has counted."""
+
+    @property
+    def process(self) -> Hashable:
+        """What is the same for links to shards of one process, which `push_together` reaches in one go; None: nothing.
+
+        Such links are best used by one thread, in turn, for a thread each would only wait for the others.
+        """
+        return None
+
+    def push_together(self, pushes: Sequence[tuple[Link, Push]]) -> list[Answer]:
+        """What each of these links answers to its push; all are links of this one's `process`."""
+        return [link.push(push) for link, push in pushes]
 
     def close(self) -> None:
         """Let go of the connection."""
