@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias, final
@@ -29,6 +30,12 @@ class Sync:
     workers: int
     backup: int = 0
 
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.backup < 0:
+            raise StoreError(
+                f"a round of {self.workers} workers and {self.backup} more: there must be at least 1, and 0 more"
+            )
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,12 @@ class Bounded:
     staleness: int
     beyond: Literal["block", "reject"] = "block"
 
+    def __post_init__(self) -> None:
+        if self.staleness < 0:
+            raise StoreError(f"the staleness is bounded by {self.staleness}, but must be by 0 or more")
+        if self.beyond not in ("block", "reject"):
+            raise StoreError(f"who is beyond the bound is to be {self.beyond!r}, but there are block and reject")
+
 
 Mode: TypeAlias = Async | Sync | Bounded
 
@@ -54,6 +67,9 @@ class Group:
     optimizer: Optimizer
     pattern: str = "*"
     clip: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive("clip", self.clip)
 
 
 @final
@@ -73,6 +89,13 @@ class Policy:
     lease: float = 10.0
     in_flight: int = 256
 
+    def __post_init__(self) -> None:
+        _check_positive("norm", self.norm)
+        _check_positive("lease", self.lease)
+        least = self.mode.workers if isinstance(self.mode, Sync) else 1
+        if self.in_flight < least:
+            raise StoreError(f"{self.in_flight} pushes may be in flight, but must be at least {least}, to go on at all")
+
     def group(self, name: str) -> Group:
         """How a tensor is stepped; raises `StoreError` when no pattern fits its name."""
         for group in self.groups:
@@ -80,3 +103,8 @@ class Policy:
                 return group
         patterns = ", ".join(group.pattern for group in self.groups) or "none"
         raise StoreError(f"no group fits the tensor {name!r}: there are the patterns {patterns}; add one")
+
+
+def _check_positive(name: str, value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise StoreError(f"{name} is {value}, but must be above 0, and finite")
