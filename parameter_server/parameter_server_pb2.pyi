@@ -57,7 +57,7 @@ class Welcome(_message.Message):
     def __init__(self, shard: _Optional[int] = ..., shards: _Optional[int] = ..., policy: _Optional[str] = ..., table: _Optional[int] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., version: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
 class Part(_message.Message):
-    __slots__ = ("key", "dtype", "encoding", "form", "places", "values", "size")
+    __slots__ = ("key", "encoding", "form", "places", "values", "size")
     class Form(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         DENSE: _ClassVar[Part.Form]
@@ -67,20 +67,18 @@ class Part(_message.Message):
     ROWS: Part.Form
     ELEMENTS: Part.Form
     KEY_FIELD_NUMBER: _ClassVar[int]
-    DTYPE_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     FORM_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     key: str
-    dtype: str
     encoding: str
     form: Part.Form
     places: int
     values: int
     size: int
-    def __init__(self, key: _Optional[str] = ..., dtype: _Optional[str] = ..., encoding: _Optional[str] = ..., form: _Optional[_Union[Part.Form, str]] = ..., places: _Optional[int] = ..., values: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., encoding: _Optional[str] = ..., form: _Optional[_Union[Part.Form, str]] = ..., places: _Optional[int] = ..., values: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Heading(_message.Message):
     __slots__ = ("shard", "client", "number", "attempt", "base", "table", "scale", "parts")

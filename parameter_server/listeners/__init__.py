@@ -1,0 +1,1 @@
+"""Ways in which a shard listens: to this machine, to a network."""
