@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -119,7 +119,7 @@ def test_rows_step_as_torchs_sparse_gradients_do(name: str, pieces: int) -> None
         if pieces > 1 and name == "adam":  # torch counts the steps of a tensor, a shard those of each piece
             rows = np.unique([0, *rows, *(piece.start // 4 for piece in served.pieces)])
         gradient = generator.normal(size=(len(rows), 4))
-        with torch.sparse.check_sparse_tensor_invariants():
+        with cast(Any, torch.sparse).check_sparse_tensor_invariants():
             parameter.grad = torch.sparse_coo_tensor(torch.tensor(rows)[None], torch.tensor(gradient), start.shape)
             optimizer.step()
         assert served.push(gradient, rows) is Outcome.APPLIED
