@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, final
 
@@ -33,11 +34,12 @@ class ArenaReader:
     def __init__(self, descriptor: int) -> None:
         """Takes the descriptor over; raises `UnsoundError` for what is no arena."""
         self._descriptor = descriptor
+        self._closing = weakref.finalize(self, os.close, descriptor)
         try:
             file = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
             self._views = Views(file, Plan.read(file))
         except BaseException:
-            os.close(descriptor)
+            self._closing()
             raise
         pieces = self._views.plan.pieces
         self._places = {piece.key: place for place, piece in enumerate(pieces)}
@@ -66,9 +68,8 @@ class ArenaReader:
         return None
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Let go of the file at once, and not only when nobody uses this any more."""
+        self._closing()
 
     def _copied(self, place: int, side: int, into: Mapping[str, Array]) -> tuple[str, Array]:
         key, now = self._views.plan.pieces[place].key, self._views.sets[place][side][0]

@@ -1,0 +1,200 @@
+"""Connections of one client to the process of a shard on the same machine: one for each call under way, kept for more.
+
+A connection has a slot of its own, so calls of several threads never meet.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from time import monotonic, sleep
+from typing import Final, TypeVar, final
+
+from parameter_server.slots import Slot
+from parameter_server.store import StoreError, UnreachableError
+from parameter_server.wire import HEADER, Header, Kind, header, json_of, message, raise_failure
+
+Result = TypeVar("Result")
+
+FIRST: Final = 0.02  # seconds until a call is sent again, doubled up to the longest, and each time some less by chance
+LONGEST: Final = 0.2
+
+
+@final
+class Connection:
+    """One connected socket; each request waits for its reply until a moment of `monotonic`.
+
+    Raises `OSError` when the process is gone or does not answer: the connection is of no use then.
+    """
+
+    def __init__(self, path: Path, until: float) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._requests = 0
+        self._slot: Slot | None = None
+        self._serial = 0
+        try:
+            self._wait(until)
+            self._socket.connect(str(path))
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def ask(self, kind: Kind, shard: int, until: float, *body: bytes | bytearray) -> tuple[Header, bytes]:
+        """Send a request, and wait for the reply; raises what the reply says."""
+        self.send(kind, shard, until, *body)
+        return self.receive(until)
+
+    def send(self, kind: Kind, shard: int, until: float, *body: bytes | bytearray) -> None:
+        self._requests += 1
+        self._wait(until)
+        self._socket.sendall(message(kind, shard, self._requests, *body))
+
+    def receive(self, until: float) -> tuple[Header, bytes]:
+        """The reply to what was sent last."""
+        head = self._header(self._exactly(HEADER, until))
+        body = self._exactly(head.length, until)
+        if head.kind is Kind.REFUSED:
+            raise_failure(json_of(body))
+        return head, body
+
+    def answered(self) -> bool:
+        """Whether there is something to receive, or the end."""
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)) or True
+        except BlockingIOError:
+            return False
+
+    def ask_for_file(self, kind: Kind, shard: int, until: float) -> int | None:
+        """A request whose reply brings a file; None when it does not."""
+        self.send(kind, shard, until)
+        self._wait(until)
+        data, descriptors, _, _ = socket.recv_fds(self._socket, HEADER, 1)
+        try:
+            head = self._header(data + self._exactly(HEADER - len(data), until))
+            body = self._exactly(head.length, until)
+            if head.kind is Kind.REFUSED:
+                raise_failure(json_of(body))
+        except BaseException:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+        return descriptors[0] if descriptors else None
+
+    def slot(self, size: int, until: float) -> Slot:
+        """The slot of the connection, with room for so many bytes; the process has mapped it."""
+        if self._slot is None or self._slot.size < size:
+            if self._slot is not None:
+                self._slot.close()
+            self._slot = Slot.create(size)
+            self._requests += 1
+            self._wait(until)
+            socket.send_fds(self._socket, [message(Kind.SLOT, 0, self._requests)], [self._slot.descriptor])
+            self.receive(until)
+        return self._slot
+
+    def serial(self) -> int:
+        """A number that no push of this connection had."""
+        self._serial += 1
+        return self._serial
+
+    def close(self) -> None:
+        self._socket.close()
+        if self._slot is not None:
+            self._slot.close()
+
+    def _header(self, data: bytes) -> Header:
+        try:
+            head = header(data)
+        except StoreError as error:
+            raise ConnectionError(str(error)) from error
+        if head.request != self._requests:
+            raise ConnectionError(f"reply {head.request} came for request {self._requests}")
+        return head
+
+    def _exactly(self, length: int, until: float) -> bytes:
+        parts = []
+        while length:
+            self._wait(until)
+            part = self._socket.recv(min(length, 2**18))
+            if not part:
+                raise ConnectionError("the process of the shard has closed the connection")
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+    def _wait(self, until: float) -> None:
+        left = until - monotonic()
+        if left <= 0:
+            raise TimeoutError("it did not answer in time")
+        self._socket.settimeout(left)
+
+
+@final
+class Connections:
+    """To the process that listens at `path`, shared by links to its shards; a call takes at most `seconds`."""
+
+    def __init__(self, path: Path | str, seconds: float = 60.0) -> None:
+        self.path = Path(path)
+        self.seconds = seconds
+        self._lock = Lock()
+        self._idle: list[Connection] = []
+        self._owner = os.getpid()
+        self._chance = random.Random(str(path))
+
+    def call(self, use: Callable[[Connection, float], Result], *, keep: bool = True) -> Result:
+        """Use a connection until there is a result, with others when one ends; it gets the moment of its deadline.
+
+        Raises `UnreachableError` when the time is over. Without `keep` the connection, with its slot, is closed.
+        """
+        until, pause = monotonic() + self.seconds, FIRST
+        fresh = False
+        while True:
+            try:
+                connection = self._taken() or Connection(self.path, until)
+                try:
+                    result = use(connection, until)
+                except StoreError:
+                    self._keep(connection, keep)
+                    raise
+                except BaseException:
+                    connection.close()
+                    raise
+                self._keep(connection, keep)
+                return result
+            except OSError as error:
+                reason = error
+            self.close()  # idle ones have ended with it
+            if monotonic() + pause > until:
+                raise UnreachableError(
+                    f"the shards at {self.path} did not answer within {self.seconds:g} s ({reason}): "
+                    "what they have acknowledged is not lost"
+                )
+            if fresh:
+                sleep(pause * (0.5 + 0.5 * self._chance.random()))
+                pause = min(2 * pause, LONGEST)
+            fresh = True
+
+    def close(self) -> None:
+        """Close what is not in use; a later call connects again."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _taken(self) -> Connection | None:
+        if os.getpid() != self._owner:  # after a fork: these belong to the parent
+            self.close()
+            self._owner = os.getpid()
+        with self._lock:
+            return self._idle.pop() if self._idle else None
+
+    def _keep(self, connection: Connection, keep: bool) -> None:
+        if keep:
+            with self._lock:
+                self._idle.append(connection)
+        else:
+            connection.close()
