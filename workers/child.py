@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, final
 
+from parameter_server.store import StoreError
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Space, UnfitError
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from workers.latency import DeviceLock
+    from workers.supernet import Supernet
 
 CHECKPOINT = "checkpoint.safetensors"
 EXAMPLES = "examples.safetensors"
 TRACEBACK = "traceback.txt"
 _NOTHING = contextlib.nullcontext()
 SEEN = 128  # examples that proxies look at, as published with NASWOT
-EXPECTED = (UserError, DecisionError, UnfitError, DivergedError)  # whose message says all that a person needs
+EXPECTED = (UserError, DecisionError, UnfitError, DivergedError, StoreError)  # whose message says all a person needs
 
 
 class InfeasibleError(Exception):
@@ -63,13 +65,16 @@ class Child:
         self.device_seconds = 0.0
         self.device = ""
 
-    def train(self, report: Callable[[Progress], None]) -> None:
-        """Build the network, train it and keep its checkpoint; raise what goes wrong."""
+    def train(self, report: Callable[[Progress], None], supernet: Supernet | None = None) -> None:
+        """Build the network, train it and keep its checkpoint; raise what goes wrong.
+
+        Where it is a part of `supernet`, all that it learns stays in there.
+        """
         attempt, lock = self.attempt, None
         if attempt.trial.parent is not None and attempt.parent is None:
             raise ValueError(f"trial {attempt.trial.id} continues trial {attempt.trial.parent}, but was not given it")
         self._describe()
-        state = self._state_of(attempt.parent)
+        state = None if supernet else self._state_of(attempt.parent)
         _settle(self.setup.threads, attempt.trial.seed)
         model = self._build(attempt)
         if model is not None:
@@ -79,7 +84,11 @@ class Child:
         if model is not None and attempt.trial.proxy and not self._tests:
             self._look(model)
             return
-        last = self._epochs(model, state, report, lock)
+        if supernet is not None:
+            last = self._epochs(self.task.train_shared(attempt, supernet), self._inherited, report, lock)
+        else:
+            steps = self.task.train(model, attempt.trial, state)
+            last = self._epochs(steps, 0 if state is None else state.epoch, report, lock)
         if "seconds" in self.setup.measure:
             self.known["seconds"] = self.device_seconds
         self.metrics = {**self.known, **last.metrics}
@@ -121,18 +130,17 @@ class Child:
         """Whether this only reads the test set, once, of a network that was already chosen: no limit undoes that."""
         return self.attempt.trial.split == "test"
 
+    @property
+    def _inherited(self) -> int:
+        """The epochs for which a parent has trained what this goes on with."""
+        return 0 if self.attempt.parent is None else self.attempt.parent.trial.epochs
+
     def _epochs(
-        self,
-        model: nn.Module | None,
-        state: State | None,
-        report: Callable[[Progress], None],
-        lock: DeviceLock | None,
+        self, steps: Iterator[Epoch], first: int, report: Callable[[Progress], None], lock: DeviceLock | None
     ) -> Epoch:
-        """Train to the end and give the last epoch."""
+        """Go through the epochs after the `first` ones and give the last."""
         trial, number = self.attempt.trial, self.attempt.number
-        first = 0 if state is None else state.epoch
         done, last, begun = first, None, time.perf_counter()
-        steps = self.task.train(model, trial, state)
         while (epoch := self._step(steps, lock)) is not None:
             last, done = epoch, done + 1 if epoch.state is None else epoch.state.epoch
             self.epochs = done - first if first < trial.epochs else 0

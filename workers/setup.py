@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from workers.plugins import Spec
+from workers.sharing import Sharing
 from workers.trial import Json, Trial
 
 
@@ -18,7 +19,8 @@ class Setup:
     `artifacts` is a folder or an fsspec URL, `threads` how many a worker may use, `time_limit` the seconds an attempt
     of `epochs` epochs may take (`limit` says what a longer one gets), `measure` the further metrics that objectives
     and constraints ask for (`latency`), `ceilings` the largest feasible value of a metric (of `seconds`: in so many
-    epochs), `folder` where the user's own modules are found, `objectives` the metrics without which no training counts.
+    epochs), `folder` where the user's own modules are found, `objectives` the metrics without which no training counts,
+    `sharing` how children that share weights do it.
     """
 
     search: str
@@ -32,6 +34,7 @@ class Setup:
     folder: str = ""
     epochs: int = 0
     objectives: tuple[str, ...] = ()
+    sharing: Sharing | None = None
 
     def limit(self, trial: Trial) -> float | None:
         """The seconds that an attempt at `trial` may take: in proportion where it is longer than the search's own."""
@@ -52,12 +55,13 @@ class Setup:
             "measure": list(self.measure),
             "objectives": list(self.objectives),
             "ceilings": dict(self.ceilings),
+            "sharing": self.sharing and vars(self.sharing),
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Json]) -> Setup:
         """The setup that `json` gave."""
-        space = record["space"]
+        space, sharing = record["space"], record["sharing"]
         return cls(
             **{
                 **record,
@@ -65,5 +69,6 @@ class Setup:
                 "space": Spec.from_json(space) if space else None,
                 "measure": tuple(record["measure"]),
                 "objectives": tuple(record["objectives"]),
+                "sharing": Sharing(**sharing) if sharing else None,
             }
         )

@@ -11,13 +11,15 @@ from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Blueprint, Signature
 from workers.errors import UserError
 from workers.objectives import Objective
-from workers.trial import Json, Trial
+from workers.trial import Attempt, Json, Trial
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from parameter_server.policy import Policy
     from workers.batches import Batches
+    from workers.supernet import Supernet
 
 
 @final
@@ -103,6 +105,17 @@ class Task(ABC):
         Raises `UserError` where that cannot be.
         """
         raise UserError(f"{type(self).__name__} trains in one piece: its batches cannot be shared between workers")
+
+    def sharing_policy(self) -> Policy:
+        """How a store steps on the gradients of shared weights; `UserError` where this task's children share none."""
+        raise UserError(f"{type(self).__name__} cannot train children that share weights: set weights: own")
+
+    def train_shared(self, attempt: Attempt, supernet: Supernet) -> Iterator[Epoch]:
+        """Train the weights of `supernet` for the trial's epochs, those of its child and of others.
+
+        After each epoch yields the child's metrics with these weights; once where there is nothing to train.
+        """
+        raise UserError(f"{type(self).__name__} cannot train children that share weights: set weights: own")
 
     def minibatch(self, size: int, seed: int) -> tuple[torch.Tensor, ...] | None:
         """At most `size` training examples as a model takes them, on the CPU, drawn by `seed`; None where none can be.

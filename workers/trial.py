@@ -19,7 +19,8 @@ class Trial:
     """Train `candidate` for `epochs` of a schedule that is `horizon` long, from scratch or from `parent`'s checkpoint.
 
     `epochs=0` only evaluates; without a parent it is a proxy: what can be said of a network that was never trained.
-    `split` is what the metrics are measured on; only the final stage asks for the test set.
+    `split` is what the metrics are measured on; only the final stage asks for the test set. With `shared` the child is
+    a part of the search's supernet: it trains the shared weights for `epochs`, and is scored with them.
     `note` is private JSON of the strategy; workers do not read it. Equal `seed` and candidate mean equal training.
     """
 
@@ -31,6 +32,7 @@ class Trial:
     note: Mapping[str, Json] = field(default_factory=dict)
     seed: int = 0
     split: Split = "validation"
+    shared: bool = False
 
     @property
     def full(self) -> bool:
@@ -38,9 +40,14 @@ class Trial:
         return self.epochs >= self.horizon
 
     @property
-    def proxy(self) -> bool:
-        """Whether nothing is trained, and nothing was."""
+    def look(self) -> bool:
+        """Whether neither this nor a parent trains anything."""
         return self.epochs == 0 and self.parent is None
+
+    @property
+    def proxy(self) -> bool:
+        """Whether nothing is trained, and nothing was, not even weights that are shared."""
+        return self.look and not self.shared
 
     def json(self) -> dict[str, Json]:
         """Everything that is not at its default, for the journal and for a worker."""
@@ -52,6 +59,8 @@ class Trial:
             record["note"] = dict(self.note)
         if self.split != "validation":
             record["split"] = self.split
+        if self.shared:
+            record["shared"] = True
         return record
 
     @classmethod

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import final
+from functools import cached_property
+from typing import TYPE_CHECKING, final
 
 from search_spaces.decisions import Decisions
 from search_spaces.space import Space
@@ -17,6 +18,10 @@ from workers.pool import Progress
 from workers.setup import Setup
 from workers.task import Task
 from workers.trial import Attempt, Result
+
+if TYPE_CHECKING:
+    from parameter_server.store import Store
+    from workers.supernet import Supernet
 
 
 def task_of(spec: Spec) -> Task:
@@ -46,10 +51,14 @@ def space_of(spec: Spec) -> Space:
 
 @final
 class Workshop:
-    """A space, a task and their data in one process; imports torch only where the task does."""
+    """A space, a task and their data in one process; imports torch only where the task does.
 
-    def __init__(self, setup: Setup) -> None:
+    Children that share weights find them in `store`, by default in that which the setup names.
+    """
+
+    def __init__(self, setup: Setup, store: Store | None = None) -> None:
         self.setup = setup
+        self._store = store
         self.task = task_of(setup.task)
         self.space = None if setup.space is None else space_of(setup.space)
         self.artifacts = Artifacts.open(setup.artifacts) if setup.artifacts else None
@@ -61,6 +70,15 @@ class Workshop:
             self.task.prepare()
             self._prepared = True
 
+    @cached_property
+    def supernet(self) -> Supernet:
+        """The network that children who share weights are parts of."""
+        from workers.supernet import Supernet
+
+        if self.setup.sharing is None or self.space is None:
+            raise UserError("a trial is to share weights, but its search shares none")
+        return Supernet(self._store or self.setup.sharing.connect(), self.space, self.task, self.setup.sharing)
+
     def run(self, attempt: Attempt, report: Callable[[Progress], None]) -> Result:
         """Train and score one child; every failure of the child is a `Result`, not an exception."""
         started = time.perf_counter()
@@ -68,7 +86,7 @@ class Workshop:
         child = Child(self.setup, self.task, self.space, self.artifacts, attempt)
         try:
             self.prepare()
-            child.train(report)
+            child.train(report, self.supernet if attempt.trial.shared else None)
         except Exception as failure:
             child.fail(failure)
         return child.result(time.perf_counter() - started)

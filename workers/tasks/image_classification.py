@@ -19,13 +19,15 @@ from workers.image_source import Source
 from workers.objectives import Direction, Objective
 from workers.recipe import Recipe
 from workers.task import Epoch, State, Task
-from workers.trial import Json, Trial
+from workers.trial import Attempt, Json, Trial
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from parameter_server.policy import Policy
     from workers.batches import Batches
+    from workers.supernet import Supernet
     from workers.training import Training
 
 
@@ -137,6 +139,23 @@ class ImageClassification(Recipe, Task):
         from workers.image_batches import ImageBatches
 
         return ImageBatches(self._training(trial), model, self.images, state, parts)
+
+    def sharing_policy(self) -> Policy:
+        from workers.sharing_policy import sharing_policy
+
+        if len(self.decisions):
+            raise UserError(
+                f"{next(iter(self.decisions))} is left to the search, but children that share weights share their "
+                "recipe: give it one value, or set weights: own"
+            )
+        return sharing_policy(self)
+
+    def train_shared(self, attempt: Attempt, supernet: Supernet) -> Iterator[Epoch]:
+        """Metrics as those of `train`, and `updates`: how often the shared weights had been stepped."""
+        from workers.shared_training import SharedTraining
+
+        begun = replace(self, initialiser="default")  # the supernet's tensors have first values of their own
+        yield from SharedTraining(begun._training(attempt.trial), self.images, supernet).run(attempt)
 
     def _training(self, trial: Trial) -> Training:
         from workers.training import Device, Training
