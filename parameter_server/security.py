@@ -6,6 +6,8 @@ import hmac
 import ipaddress
 import os
 import secrets
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,13 +44,17 @@ class Security:
         if self.token and (len(self.token) < SHORTEST or not self.token.isascii() or not self.token.isprintable()):
             raise StoreError(f"a token has at least {SHORTEST} printable ASCII characters: write_token makes one")
 
-    def listening(self) -> grpc.ServerCredentials | None:
-        """What a listener shows; None: not encrypted. Raises `StoreError` for a file that cannot be read."""
+    def listening(self, handshake: Callable[[], None]) -> grpc.ServerCredentials | None:
+        """What a listener shows; None: not encrypted. Raises `StoreError` for a file that cannot be read.
+
+        `handshake` is called whenever one begins.
+        """
         if self.certificate is None or self.key is None:
             return None
         roots = None if self.authority is None else _read(self.authority)
         pair = _read(self.key), _read(self.certificate)
-        credentials: grpc.ServerCredentials = grpc.ssl_server_credentials([pair], roots, roots is not None)
+        shown = grpc.ssl_server_certificate_configuration([pair], roots)
+        credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(shown, handshake, roots is not None)
         return credentials
 
     def calling(self) -> grpc.ChannelCredentials | None:
@@ -62,6 +68,37 @@ class Security:
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What goes with every call."""
         return ((HEADER, f"Bearer {self.token}"),) if self.token else ()
+
+
+def certificate_refused(address: str, security: Security) -> bool:
+    """Whether a listener ends connections for want of a certificate that it takes, which gRPC cannot tell.
+
+    The handshake is whole for the client before the listener looks at its certificate; a listener that takes it
+    speaks first, as all of HTTP/2 do. Asked twice, for a listener may also end because its process does.
+    """
+    if security.authority is None or address.startswith("unix"):
+        return False
+    host, _, port = address.rpartition(":")
+    try:
+        context = ssl.create_default_context(cafile=security.authority)
+        context.set_alpn_protocols(["h2"])
+        if security.certificate is not None:
+            context.load_cert_chain(security.certificate, security.key)
+        return all(_ends(context, host.strip("[]"), int(port)) for _ in range(2))
+    except (OSError, ValueError):
+        return False
+
+
+def _ends(context: ssl.SSLContext, host: str, port: int) -> bool:
+    """Whether a listener ends a connection after its handshake, without a word; raises `OSError` for one without."""
+    plain = socket.create_connection((host, port), timeout=2)
+    with plain, context.wrap_socket(plain, server_hostname=host) as connection:
+        try:
+            return connection.recv(1) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
 
 
 def local(address: str) -> bool:
@@ -133,7 +170,7 @@ def _read(path: Path) -> bytes:
 class TokenInterceptor(grpc.ServerInterceptor):
     """Turns calls without the token away, before anything of them is read; says nothing of why."""
 
-    def __init__(self, token: str, refused: Callable[[], None]) -> None:
+    def __init__(self, token: str, refused: Callable[[str], None]) -> None:
         self._expected = f"Bearer {token}".encode()
         self._refused = refused
 
@@ -147,7 +184,7 @@ class TokenInterceptor(grpc.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(self._refuse)
 
     def _refuse(self, _requests: Iterator[Any], context: grpc.ServicerContext) -> bytes:
-        self._refused()
+        self._refused(context.peer())
         context.set_trailing_metadata((("outcome", str(Outcome.UNAUTHENTICATED)),))
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is missing or wrong: use the one of this store")
         return b""  # not reached, for abort raises

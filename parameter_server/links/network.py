@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from threading import BoundedSemaphore, Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
@@ -19,7 +19,7 @@ from parameter_server.compression import Compression, Feedback, Sparse, TopK
 from parameter_server.link import Answer, Link, Part, Pulled, Push, Welcome
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
-from parameter_server.security import Security, guard_link
+from parameter_server.security import Security, certificate_refused, guard_link
 from parameter_server.statistics import Statistics
 from parameter_server.store import FencedError, StoreError, UnreachableError
 from parameter_server.translation import (
@@ -201,13 +201,20 @@ class NetworkLink(Link):
     def _repeated(self, call: Callable[[float], Reply]) -> Reply:
         """Call until there is an answer; raises `UnreachableError` when the time is over."""
         deadline, pause = monotonic() + self.seconds, FIRST
-        turn: AbstractContextManager[Any] = self._places
+        suspicious = True
         while True:
             try:
-                with turn:
+                with self._places:
                     return call(max(deadline - monotonic(), 0.001))
             except grpc.RpcError as error:
                 reason = self._raised(error)
+            if suspicious and "refused" not in reason and certificate_refused(self.address, self._security):
+                raise StoreError(
+                    f"{self.address} does not take {self._security.certificate or 'a link without a certificate'}: "
+                    "it must be signed by the listener's authority, and not have expired",
+                    Outcome.UNAUTHENTICATED,
+                )
+            suspicious = False
             if monotonic() + pause > deadline:
                 raise UnreachableError(f"shard {self.shard} at {self.address} did not answer: {reason}")
             sleep(pause * (0.5 + 0.5 * self._chance.random()))

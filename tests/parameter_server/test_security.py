@@ -97,6 +97,6 @@ def test_files_go_together_and_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="go together"):
         Security(certificate=tmp_path / "c.pem")
     with pytest.raises(StoreError, match=r"c\.key cannot be read"):
-        Security(tmp_path / "c.pem", tmp_path / "c.key").listening()
+        Security(tmp_path / "c.pem", tmp_path / "c.key").listening(lambda: None)
     with pytest.raises(StoreError, match=r"ca\.pem cannot be read"):
         Security(authority=tmp_path / "ca.pem").calling()
