@@ -69,32 +69,38 @@ class Layout:
 @final
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a store listens: the folder of its sockets on `machine`, and per shard HOST:PORT where gRPC was asked."""
+    """Where a store listens: the folder of its sockets on `machine`, and per shard HOST:PORT where gRPC was asked.
+
+    Shards are spread over processes as in `Layout`.
+    """
 
     machine: str
     folder: str
     sockets: str
     shards: int
+    processes: int
     network: tuple[str, ...] = ()
 
     @property
     def supervisor(self) -> Path:
         return supervisor_socket(Path(self.sockets))
 
-    def shard(self, number: int) -> Path:
-        return shard_socket(Path(self.sockets), number)
+    def process(self, number: int) -> Path:
+        return process_socket(Path(self.sockets), number)
 
     def to_json(self) -> Json:
         return {
             "format": FORMAT, "machine": self.machine, "folder": self.folder, "sockets": self.sockets,
-            "shards": self.shards, "network": list(self.network),
+            "shards": self.shards, "processes": self.processes, "network": list(self.network),
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Json) -> Address:
         if data.get("format") != FORMAT:
             raise StoreError(f"the address has the format {data.get('format')}, and this program reads {FORMAT}")
-        return cls(data["machine"], data["folder"], data["sockets"], data["shards"], tuple(data["network"]))
+        return cls(
+            data["machine"], data["folder"], data["sockets"], data["shards"], data["processes"], tuple(data["network"])
+        )
 
 
 @final
@@ -160,9 +166,9 @@ class Folder:
         os.replace(_written(self.path, address.to_json()), self.address)
 
 
-def shard_socket(sockets: Path, number: int) -> Path:
-    """Where a shard listens for clients of its machine."""
-    return sockets / f"shard-{number}"
+def process_socket(sockets: Path, process: int) -> Path:
+    """Where a shard process listens for clients of its machine."""
+    return sockets / f"process-{process}"
 
 
 def supervisor_socket(sockets: Path) -> Path:

@@ -1,14 +1,20 @@
 """Metrics: what shards have counted, for Prometheus; by shard, never by worker, and read when they are scraped.
 
+`python -m parameter_server.metrics FOLDER --port 9400` shows those of a store that runs on this machine.
+
 Names and units follow https://prometheus.io/docs/practices/naming: counters end in `_total`, times are in seconds,
 sizes in bytes.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -16,6 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from parameter_server.statistics import SOURCES, Histogram, Statistics
+from parameter_server.store import StoreError, UnreachableError
 
 if TYPE_CHECKING:
     from threading import Thread
@@ -23,6 +30,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from parameter_server.link import Link
+
+PATIENCE: Final = 2.0  # seconds for a shard to answer a scrape
 PREFIX: Final = "cellwright_store_"
 
 
@@ -125,3 +135,42 @@ def serve(
 ) -> tuple[WSGIServer, Thread]:
     """Answer scrapes in a thread; end it by `shutdown` and `server_close` of what it gives. Port 0: any."""
     return start_http_server(port, addr=host, registry=registry(read, shards))
+
+
+def reading(links: Sequence[Link]) -> Callable[[], Sequence[Statistics]]:
+    """What asks each shard, and leaves out those that do not answer."""
+
+    def read() -> list[Statistics]:
+        found = []
+        for link in links:
+            with suppress(UnreachableError):
+                found.append(link.statistics())
+        return found
+
+    return read
+
+
+def main() -> int:
+    """Serve the metrics of a store until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m parameter_server.metrics", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--port", type=int, default=9400)
+    parser.add_argument("--host", default="127.0.0.1", help="anybody who reaches it sees the metrics")
+    arguments = parser.parse_args()
+    from parameter_server.opened import connect
+
+    try:
+        store = connect(arguments.folder, patience=PATIENCE)
+    except StoreError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    server, thread = serve(reading(store.links), len(store.links), arguments.port, arguments.host)
+    with suppress(KeyboardInterrupt):
+        thread.join()
+    server.server_close()
+    store.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,311 @@
+"""Stores in processes of their own, as drivers open them and as all that can die there does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from parameter_server.client import ShardedStore
+from parameter_server.folder import Folder, held
+from parameter_server.opened import Running, connect, open_store, running
+from parameter_server.optimizers import SGD
+from parameter_server.policy import Group, Policy
+from parameter_server.store import FencedError, PushId, StoreError
+
+Result = TypeVar("Result")
+
+PATIENCE = 60.0  # far above what anything takes; a busy machine is no failure
+POLICY = Policy((Group(SGD(1.0)),), lease=PATIENCE)
+START = np.zeros((64, 3), np.float32)
+ONES = np.ones((64, 3), np.float32)
+
+
+def until(look: Callable[[], Result | None]) -> Result:
+    limit = time.monotonic() + PATIENCE
+    while time.monotonic() < limit:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and not only what is left of one that nobody waited for."""
+    asked = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return asked.stdout.strip()[:1] not in ("", "Z")
+
+
+class Opened:
+    """A store of two shards in two processes; who opens it again closes it again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stores: list[ShardedStore] = []
+        self.seen: set[int] = set()
+
+    def open(self, policy: Policy = POLICY, epoch: int = 0) -> ShardedStore:
+        store = open_store(self.folder, policy, shards=2, processes=2, epoch=epoch)
+        self.stores.append(store)
+        self.running()
+        return store
+
+    def connect(self) -> ShardedStore:
+        store = connect(self.folder)
+        self.stores.append(store)
+        return store
+
+    def running(self) -> Running:
+        """The processes, when all of them are there."""
+
+        def look() -> Running | None:
+            found = running(self.folder)
+            return found if found is not None and None not in found.processes else None
+
+        found = until(look)
+        self.seen |= {found.supervisor, *self.shards(found)}
+        return found
+
+    @staticmethod
+    def shards(found: Running) -> list[int]:
+        return [pid for pid in found.processes if pid is not None]
+
+    def close(self) -> None:
+        for store in self.stores:
+            store.close()
+        self.stores.clear()
+
+    def all_ended(self) -> bool:
+        return not held(Folder(self.folder).lock) and not any(runs(pid) for pid in self.seen)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opened]:
+    made = Opened(tmp_path / "store")
+    yield made
+    made.close()
+    until(made.all_ended)
+
+
+def push(store: ShardedStore, number: int, client: str = "a") -> None:
+    """One step of -1 everywhere."""
+    assert store.push({"w": ONES}, store.pull().version, PushId(client, number)).counted
+
+
+def value(store: ShardedStore) -> float:
+    """What all elements are; they are all the same, on all shards, when every push counted once on each."""
+    pulled = store.pull()
+    values = np.unique(np.asarray(pulled.tensors["w"]))
+    assert len(values) == 1
+    return float(values[0])
+
+
+def test_a_store_that_was_closed_has_all_when_it_is_opened_again(opened: Opened) -> None:
+    store = opened.open()
+    assert store.create({"w": START}) == ("w",)
+    for number in range(3):
+        push(store, number)
+    version = store.pull().version
+    opened.close()
+    until(opened.all_ended)
+    store = opened.open()
+    assert value(store) == -3
+    assert store.pull().version == version
+    assert store.join("a") == 3
+
+
+def test_a_killed_shard_comes_back_with_every_push_counted_once(opened: Opened) -> None:
+    store = opened.open()
+    store.create({"w": START})
+    for number in range(6):
+        push(store, number)
+        os.kill(opened.shards(opened.running())[number % 2], signal.SIGKILL)
+    push(store, 6)
+    assert value(store) == -7
+    assert [one.recovered_from for one in store.statistics()] == ["arena", "arena"]
+    assert [one.recoveries for one in store.statistics()] == [3, 3]
+
+
+def test_a_killed_supervisor_is_replaced_and_the_shards_go_on(opened: Opened) -> None:
+    store = opened.open()
+    store.create({"w": START})
+    before = opened.running()
+    os.kill(before.supervisor, signal.SIGKILL)
+    until(lambda: not runs(before.supervisor))
+    push(store, 0)
+    after = until(lambda: running(opened.folder))
+    assert after.supervisor != before.supervisor
+    assert opened.running().processes == before.processes
+    push(store, 1)
+    assert value(store) == -2
+
+
+def test_when_all_processes_are_killed_at_once_the_driver_starts_them_again(opened: Opened) -> None:
+    store = opened.open()
+    store.create({"w": START})
+    push(store, 0)
+    before = opened.running()
+    for pid in (before.supervisor, *opened.shards(before)):
+        os.kill(pid, signal.SIGKILL)
+    push(store, 1)
+    assert value(store) == -2
+    assert not set(opened.shards(opened.running())) & set(opened.shards(before))
+
+
+# A driver that opens the store, pushes what it acknowledges in a file, and goes on until it is killed.
+DRIVER = """
+import sys, itertools
+from pathlib import Path
+import numpy as np
+from parameter_server.opened import open_store
+from parameter_server.optimizers import SGD
+from parameter_server.policy import Group, Policy
+from parameter_server.store import FencedError, PushId, StoreError
+
+folder, lease, acknowledged = Path(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
+store = open_store(folder, Policy((Group(SGD(1.0)),), lease=lease), shards=2, processes=2)
+store.create({"w": np.zeros((64, 3), np.float32)})
+with acknowledged.open("a") as file:
+    for number in itertools.count(store.join("a")):
+        pushed = store.push({"w": np.ones((64, 3), np.float32)}, store.pull().version, PushId("a", number))
+        assert pushed.counted
+        file.write(f"{number}\\n")
+        file.flush()
+"""
+
+
+class Driver:
+    """A driver in a process of its own."""
+
+    def __init__(self, folder: Path, lease: float) -> None:
+        self._acknowledged = folder.parent / "acknowledged"
+        arguments = [str(folder), str(lease), str(self._acknowledged)]
+        self.process = subprocess.Popen([sys.executable, "-c", DRIVER, *arguments])
+
+    def acknowledged(self) -> int:
+        """How many pushes it knows to have been counted."""
+        if not self._acknowledged.exists():
+            assert self.process.poll() is None
+            return 0
+        return self._acknowledged.read_text().count("\n")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def test_after_everything_was_killed_at_once_nothing_acknowledged_is_missing(opened: Opened) -> None:
+    driver = Driver(opened.folder, PATIENCE)
+    until(lambda: driver.acknowledged() >= 20)
+    before = opened.running()
+    driver.process.send_signal(signal.SIGSTOP)  # so that it starts nothing while it is the last
+    for pid in (before.supervisor, *opened.shards(before)):
+        os.kill(pid, signal.SIGKILL)
+    driver.kill()
+    until(opened.all_ended)
+    store = opened.open()
+    assert -value(store) - driver.acknowledged() in (0, 1)  # one may have been on its way
+    assert store.join("a") == -value(store)
+
+
+def test_a_driver_that_comes_after_a_killed_one_finds_the_same_processes(opened: Opened) -> None:
+    driver = Driver(opened.folder, PATIENCE)
+    until(lambda: driver.acknowledged() >= 3)
+    before = opened.running()
+    driver.kill()
+    store = opened.open(epoch=1)
+    assert opened.running() == before
+    assert -value(store) - driver.acknowledged() in (0, 1)
+
+
+def test_when_a_driver_was_killed_the_store_ends_with_its_lease_and_keeps_all(opened: Opened) -> None:
+    driver = Driver(opened.folder, 1.0)
+    until(lambda: driver.acknowledged() >= 3)
+    opened.running()
+    driver.kill()
+    until(opened.all_ended)
+    assert "lease" in Folder(opened.folder).report.read_text()
+    store = opened.open(Policy((Group(SGD(1.0)),), lease=1.0))
+    assert -value(store) - driver.acknowledged() in (0, 1)
+    assert [one.recoveries for one in store.statistics()] == [0, 0]
+
+
+def test_a_shard_that_is_told_to_end_leaves_a_snapshot_and_is_started_again(opened: Opened) -> None:
+    store = opened.open()
+    store.create({"w": START})
+    push(store, 0)
+    before = opened.shards(opened.running())
+    os.kill(before[0], signal.SIGTERM)
+    push(store, 1)
+    assert value(store) == -2
+    until(lambda: opened.shards(opened.running()) != before)
+    assert [one.recoveries for one in store.statistics()] == [0, 0]
+    assert "signal 15" in Folder(opened.folder).report.read_text()
+
+
+def test_another_driver_of_the_same_epoch_shares_the_lease(opened: Opened) -> None:
+    first, second = opened.open(), opened.open()
+    first.create({"w": START})
+    first.close()
+    push(second, 0)
+    assert value(second) == -1
+
+
+def test_a_driver_of_an_earlier_epoch_is_turned_away(opened: Opened) -> None:
+    opened.open(epoch=5)
+    with pytest.raises(FencedError, match=r"epoch 5 has taken over .* this one is of epoch 4"):
+        opened.open(epoch=4)
+
+
+def test_who_asks_for_another_store_in_the_same_folder_is_told_of_both(opened: Opened) -> None:
+    opened.open()
+    with pytest.raises(StoreError, match="its shards is 2, and 3 was asked for"):
+        open_store(opened.folder, POLICY, shards=3)
+    with pytest.raises(StoreError, match=r"its policy\.groups\.0\.optimizer\.learning_rate is 1\.0, and 0\.5"):
+        open_store(opened.folder, Policy((Group(SGD(0.5)),), lease=PATIENCE), shards=2)
+    with pytest.raises(StoreError, match="its durability is process, and power was asked for"):
+        open_store(opened.folder, POLICY, shards=2, durability="power")
+
+
+@pytest.mark.parametrize(
+    ("shards", "processes", "durability", "message"),
+    [
+        (0, None, "process", "1 shard at least"),
+        (2, 3, "process", "none is cut in two"),
+        (2, 0, "process", "none is cut in two"),
+        (2, 1, "forever", "must be one of: process, power"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_before_anything_is_made(
+    tmp_path: Path, shards: int, processes: int | None, durability: str, message: str
+) -> None:
+    with pytest.raises(StoreError, match=message):
+        open_store(tmp_path / "store", POLICY, shards=shards, processes=processes, durability=durability)
+    assert not (tmp_path / "store").exists()
+
+
+def test_workers_connect_by_the_folder_and_by_the_address(opened: Opened) -> None:
+    store = opened.open()
+    store.create({"w": START})
+    push(opened.connect(), 0, "b")
+    address = Folder(opened.folder).read_address()
+    assert address is not None
+    worker = connect(address)
+    push(worker, 0, "c")
+    worker.close()
+    assert value(store) == -2
+
+
+def test_nobody_connects_where_no_store_is(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no store in"):
+        connect(tmp_path)
+    assert running(tmp_path) is None
