@@ -124,7 +124,7 @@ class NetworkLink(Link):
     ) -> Pulled:
         request = pb.Wanted(shard=self.shard, keys=keys)
         if newer_than is not None:
-            request.newer_than = max(newer_than, 0)
+            request.newer_than = newer_than
         there = into or {}
 
         def receive(left: float) -> Pulled:
