@@ -37,6 +37,14 @@ def reinforce(advantages: Array) -> Array:
     return advantages / len(advantages)
 
 
+def truncated(advantages: Array, ratios: Array) -> Array:
+    """As `reinforce`, (n,), of candidates that are `ratios` times as likely as when sampled, counted at most once.
+
+    Importance weights bounded by 1, as in IMPALA (Espeholt et al., ICML 2018): https://arxiv.org/abs/1802.01561.
+    """
+    return np.minimum(ratios, 1.0) * advantages / len(advantages)
+
+
 def clipped(advantages: Array, ratios: Array, clip: float) -> Array:
     """The derivative of PPO's objective by each log p, (n,), of candidates `ratios` times as likely as when sampled.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from nas.controllers.learning import PRESETS, Learning
@@ -18,6 +20,7 @@ from workers.trial import Result, Trial
 
 if TYPE_CHECKING:
     from nas.controllers.replica import Replica
+    from nas.controllers.shared import Shared
     from parameter_server.store import Pull
 
 Key: TypeAlias = tuple[int, int]  # a replica, and the number of a batch of its
@@ -28,12 +31,37 @@ REFUSALS: Final = 32  # proposals for one trial after which the scores are halve
 @final
 @dataclass(slots=True)
 class _Batch:
-    """Children of one replica, in the order they were asked; `gains` of those that were told."""
+    """Children of one replica, in the order they were asked; `gains` of those that were told.
 
+    It is the `number`-th batch of its lane; those under way are in different lanes.
+    """
+
+    lane: int
+    number: int
     candidates: dict[int, Candidate] = field(default_factory=dict)
     log_probabilities: list[float] = field(default_factory=list)
     gains: dict[int, float | None] = field(default_factory=dict)
     base: Pull | None = None
+
+
+@final
+class _Lanes:
+    """The lanes of one replica: which are taken, and how many batches each has had."""
+
+    def __init__(self) -> None:
+        self.taken: set[int] = set()
+        self._batches: Counter[int] = Counter()
+
+    def begin(self) -> _Batch:
+        """A batch in the first lane that is free.
+
+        Lane and number follow from the journal before the batch's first child is trained: whatever a driver that died
+        had heard and not written, what it pushed for a batch counts as what the next one pushes for it.
+        """
+        lane = next(lane for lane in count() if lane not in self.taken)
+        self.taken.add(lane)
+        self._batches[lane] += 1
+        return _Batch(lane, self._batches[lane] - 1)
 
 
 @final
@@ -51,13 +79,18 @@ class Reinforce(Strategy):
     `perplexity` (`nas.controllers.rewards`); the rest is `nas.controllers.learning.Learning`'s. Ranges are searched
     on the grid of their `points`. A child that failed or was infeasible is paid as the worst so far.
 
+    With `shards` the parameters are on so many shards, in processes of their own, which outlive the driver: the next
+    one adopts them, and every batch counts once (a batch that began before is learned from the parameters of now, its
+    children weighed by how likely these make them). `hosts` processes compute the gradients, else the driver does; what
+    is sampled then depends on which gradient came first, as it did where this was published (20 shards, 100 replicas).
+
     What a refused proposal (`Deduplicate`) is replaced with is sampled alike; with every 32 refusals more evenly, so
     that a controller that has settled on one candidate does not end a search that has more to try.
 
     Parameters follow from what was told, and are computed at the next ask: 1 ms per trial of six decisions on the
     average (0.4 ms with `zoph2017`), so 100,000 trials that are heard again delay one ask by 2 minutes by default, 80 s
     with `nasnet2018`, 12 s with `zoph2017`. A trial's note holds its `replica`, the number of its `batch`, the
-    `version` of the parameters that wrote it, and its `log_probability`.
+    `version` of the parameters that wrote it (added up over shards), and its `log_probability`.
     """
 
     objectives_at_most = 1
@@ -65,6 +98,8 @@ class Reinforce(Strategy):
     setting: Setting = field(kw_only=False)
     preset: str | None = None
     replicas: int = 1
+    shards: int = 0
+    hosts: int = 0
     algorithm: str | None = None
     reward: str | None = None
     layers: int | None = None
@@ -84,29 +119,36 @@ class Reinforce(Strategy):
         super().__init__(self.setting)
         if self.replicas < 1:
             raise UserError(f"replicas is {self.replicas}, but strategy reinforce needs at least 1")
+        if min(self.shards, self.hosts) < 0 or (self.hosts and not self.shards):
+            raise UserError(
+                f"shards is {self.shards} and hosts {self.hosts}, but neither can be below 0, and hosts, which are "
+                "processes, need parameters on shards: give shards, or leave out hosts"
+            )
         self.learning = self._learning()
         self._rewards = Rewards(self.learning.reward, self.setting.objectives[0])
         self._batches: dict[Key, _Batch] = {}
         self._places: dict[int, Key] = {}  # of the trials in batches that are not complete
         self._filling: Key | None = None
         self._started = [0] * self.replicas
-        self._waiting = [0] * self.replicas
+        self._lanes = [_Lanes() for _ in range(self.replicas)]
         self._heard: list[float | None] = []
         self._turns: list[tuple[Key, int]] = []  # batches that began (-1) or ended (so many were heard), in this order
         # All below are caches: what they hold follows from the above.
         self._members: list[Replica] = []
+        self._shared: Shared | None = None
         self._done = 0
         self._paid = 0
+        self._gone = 0  # of the turns, those that an earlier driver lived through with the same store
+        self._pulled: tuple[Key, int, Pull] | None = None  # for a batch that has not begun, after so many turns
 
     def asked(self, trial: Trial) -> None:
         if "replica" not in trial.note:
             return
         key = trial.note["replica"], trial.note["batch"]
         if key not in self._batches:
-            self._batches[key] = _Batch()
+            self._batches[key] = self._lanes[key[0]].begin()
             self._turns.append((key, -1))
             self._started[key[0]] += 1
-            self._waiting[key[0]] += 1
         batch = self._batches[key]
         batch.candidates[trial.id] = trial.candidate
         batch.log_probabilities.append(trial.note["log_probability"])
@@ -123,15 +165,14 @@ class Reinforce(Strategy):
         batch.gains[result.trial_id] = gain
         if len(batch.gains) == self.learning.batch:
             self._turns.append((key, len(self._heard)))
-            self._waiting[key[0]] -= 1
+            self._lanes[key[0]].taken.discard(batch.lane)
 
     def propose(self, draw: Draw) -> Trial:
         """What the replica samples whose turn it is, from the parameters its batch began with."""
         self._catch_up()
         replica, number = self._filling or self._next()
-        member, begun = self._members[replica], self._batches.get((replica, number))
-        base = member.store.pull() if begun is None or begun.base is None else begun.base
-        sample = member.sample(base, draw.generator(), 2.0 ** (draw.proposal // REFUSALS))
+        base = self._base((replica, number))
+        sample = self._members[replica].sample(base, draw.generator(), 2.0 ** (draw.proposal // REFUSALS))
         note = {
             "replica": replica,
             "batch": number,
@@ -140,9 +181,18 @@ class Reinforce(Strategy):
         }
         return self.trial(draw, sample.candidate, note)
 
+    def _base(self, key: Key) -> Pull:
+        """The parameters that a batch samples from, those of its beginning."""
+        begun = self._batches.get(key)
+        if begun is not None and begun.base is not None:
+            return begun.base
+        if self._pulled is None or self._pulled[:2] != (key, self._done):
+            self._pulled = (key, self._done, self._members[key[0]].store.pull())
+        return self._pulled[2]
+
     def _next(self) -> Key:
         """The replica that waits for the fewest batches, and the number of its next."""
-        replica = min(range(self.replicas), key=lambda r: (self._waiting[r], self._started[r]))
+        replica = min(range(self.replicas), key=lambda r: (len(self._lanes[r].taken), self._started[r]))
         return replica, self._started[replica]
 
     def _gain(self, result: Result) -> float | None:
@@ -153,15 +203,14 @@ class Reinforce(Strategy):
 
     def _catch_up(self) -> None:
         """Let the batches begin and end that did so since the last proposal."""
-        members = self._members or self._created()
+        self._members = self._members or self._created()
         while self._done < len(self._turns):
             key, heard = self._turns[self._done]
-            self._done += 1
-            batch = self._batches[key]
-            if heard < 0:
-                batch.base = members[0].store.pull()
-            else:
+            if heard >= 0:
                 self._end(key, self._batches.pop(key), heard)
+            elif self._done >= self._gone:
+                self._batches[key].base = self._base(key)
+            self._done += 1
 
     def _end(self, key: Key, batch: _Batch, heard: int) -> None:
         """A batch is told in full: pay for it as of then, and learn from it."""
@@ -172,23 +221,24 @@ class Reinforce(Strategy):
         self._paid = heard
         rewards = [self._rewards.of(batch.gains[trial]) for trial in batch.candidates]
         paid = [reward for reward in rewards if reward is not None]
-        if paid and batch.base is not None:  # while everything failed, nothing is known to be better or worse
-            candidates = list(batch.candidates.values())
-            self._members[key[0]].learn(Batch(key[1], batch.base, candidates, batch.log_probabilities, paid))
+        if paid:  # while everything failed, nothing is known to be better or worse
+            children = list(batch.candidates.values()), batch.log_probabilities
+            self._members[key[0]].learn(Batch(batch.number, batch.base, *children, paid, batch.lane))
 
     def _created(self) -> list[Replica]:
-        from nas.controllers.controller import Controller
         from nas.controllers.replica import Replica
-        from parameter_server.memory_store import MemoryStore
-        from parameter_server.optimizers import Adam
+        from nas.controllers.shared import Shared
 
-        learning = self.learning
-        controller = Controller(self.setting.decisions, learning)
-        store = MemoryStore(Adam(learning.learning_rate))
-        self._members = [Replica(number, controller, store, learning) for number in range(self.replicas)]
-        for member in self._members:
-            member.create(self.setting.seed)
-        return self._members
+        self._shared = shared = Shared(self.setting, self.learning, self.shards, self.hosts)
+        known = shared.controller, shared.store, self.learning, shared.placement
+        members = [Replica(number, *known) for number in range(self.replicas)]
+        if not members[0].create(self.setting.seed):
+            self._gone = len(self._turns)
+        return members
+
+    def close(self) -> None:
+        if self._shared is not None:
+            self._shared.close()
 
     def _learning(self) -> Learning:
         """The preset, with the options that were given."""

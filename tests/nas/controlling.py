@@ -1,16 +1,21 @@
-"""A small table with conditional decisions, all its candidates, and a controller that writes them."""
+"""A small table with conditional decisions, all its candidates, and a controller and a strategy that write them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from nas.controllers.controller import Controller
 from nas.controllers.learning import Learning
 from nas.controllers.lstm import Array
+from nas.strategies.reinforce import Reinforce
+from nas.strategy import Setting
 from search_spaces.decision import Choice, Range, When
 from search_spaces.decisions import Candidate, Decisions
+from workers.objectives import Direction, Objective, Outcome
+from workers.trial import Result, Trial
 
 TABLE = Decisions(
     {
@@ -21,6 +26,9 @@ TABLE = Decisions(
         "last": Choice((True, False)),
     }
 )
+UP = Objective("score", Direction.MAXIMIZE)
+DOWN = Objective("score", Direction.MINIMIZE)
+SMALL = {"hidden": 6, "batch": 3, "epochs": 2, "learning_rate": 0.05}
 SHAPES = {
     "one layer": Learning(layers=1, hidden=5),
     "two layers": Learning(layers=2, hidden=4),
@@ -44,6 +52,24 @@ def everything(decisions: Decisions = TABLE) -> list[Candidate]:
             yield from further({**values, names[0]: point}, names[1:])
 
     return list(further({}, list(decisions)))
+
+
+def make(objective: Objective = UP, seed: int = 1, **options: Any) -> Reinforce:
+    return Reinforce(Setting(TABLE, (objective,), seed=seed), **{**SMALL, **options})
+
+
+def worth(candidate: Candidate) -> float:
+    """Of all candidates, ("b", 3, 0.1, True) is the best."""
+    return (
+        ("c", "a", "b").index(str(candidate["kind"]))
+        + float(candidate.get("depth", 0)) / 2
+        + 3 * float(candidate.get("rate1", 0))
+    )
+
+
+def told(trial: Trial, value: float | None = None, outcome: Outcome = Outcome.COMPLETED) -> Result:
+    metrics = {"score": worth(trial.candidate) if value is None else value} if outcome is Outcome.COMPLETED else {}
+    return Result(trial.id, 1, outcome, metrics)
 
 
 def drawn(controller: Controller, bound: float = 1.0, seed: int = 0) -> dict[str, Array]:

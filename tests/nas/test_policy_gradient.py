@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import percentileofscore
 from threadpoolctl import ThreadpoolController
 
-from nas.controllers import replica as replicas
+from nas.controllers import learner as learners
 from nas.controllers.controller import Controller
 from nas.controllers.learning import PRESETS, Learning
 from nas.controllers.lstm import Array
@@ -109,7 +109,7 @@ def test_the_ratio_is_one_in_the_first_epoch_and_leaves_it(monkeypatch: pytest.M
         seen.append(ratios)
         return clipped(advantages, ratios, clip)
 
-    monkeypatch.setattr(replicas, "clipped", watching)
+    monkeypatch.setattr(learners, "clipped", watching)
     member = made(replace(SHAPES["one layer"], epochs=4, entropy=0.0), Adam(0.01))
     member.learn(batch(member, CANDIDATES[:6], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]))
     assert len(seen) == 4
@@ -291,7 +291,7 @@ def test_a_lesson_is_computed_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> 
         seen.append(threads())
         return clipped(advantages, ratios, clip)
 
-    monkeypatch.setattr(replicas, "clipped", watching)
+    monkeypatch.setattr(learners, "clipped", watching)
     member = made(replace(SHAPES["one layer"], epochs=1), SGD(0.1))
     with ThreadpoolController().select(user_api="blas").limit(limits=2):
         before = threads()

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from controlling import TABLE, everything
+from controlling import DOWN, TABLE, UP, everything, make, told, worth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,30 +27,8 @@ from nas.wrappers.deduplicate import Deduplicate
 from search_spaces.decision import Choice
 from search_spaces.decisions import Candidate, Decisions
 from workers.errors import UserError
-from workers.objectives import Direction, Objective, Outcome
+from workers.objectives import Objective, Outcome
 from workers.trial import Result, Trial
-
-UP = Objective("score", Direction.MAXIMIZE)
-DOWN = Objective("score", Direction.MINIMIZE)
-SMALL = {"hidden": 6, "batch": 3, "epochs": 2, "learning_rate": 0.05}
-
-
-def make(objective: Objective = UP, seed: int = 1, **options: Any) -> Reinforce:
-    return Reinforce(Setting(TABLE, (objective,), seed=seed), **{**SMALL, **options})
-
-
-def worth(candidate: Candidate) -> float:
-    """Of all candidates, ("b", 3, 0.1, True) is the best."""
-    return (
-        ("c", "a", "b").index(str(candidate["kind"]))
-        + float(candidate.get("depth", 0)) / 2
-        + 3 * float(candidate.get("rate1", 0))
-    )
-
-
-def told(trial: Trial, value: float | None = None, outcome: Outcome = Outcome.COMPLETED) -> Result:
-    metrics = {"score": worth(trial.candidate) if value is None else value} if outcome is Outcome.COMPLETED else {}
-    return Result(trial.id, 1, outcome, metrics)
 
 
 def play(strategy: Reinforce, trials: int, respond: Callable[[Trial], Result] = told) -> list[Trial]:

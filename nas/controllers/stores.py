@@ -1,0 +1,30 @@
+"""Where the parameters of a controller are: in the driver's memory, or on shards, which are processes of their own."""
+
+from __future__ import annotations
+
+from nas.controllers.learning import Learning
+from parameter_server.memory_store import MemoryStore
+from parameter_server.optimizers import Adam
+from parameter_server.policy import Group, Policy
+from parameter_server.store import Store, StoreError
+from workers.errors import UserError
+
+
+def opened(folder: str, shards: int, learning: Learning) -> Store:
+    """Those of `folder`, started or adopted; with 0 shards new ones, which end with this process."""
+    policy = Policy((Group(Adam(learning.learning_rate)),))
+    if shards == 0:
+        return MemoryStore(policy)
+    from parameter_server.opened import open_store
+
+    try:
+        return open_store(folder, policy, shards=shards)
+    except StoreError as error:
+        raise UserError(f"the controller's parameters cannot be opened: {error}") from error
+
+
+def joined(folder: str) -> Store:
+    """Those that another process has opened in `folder`."""
+    from parameter_server.opened import connect
+
+    return connect(folder)
