@@ -44,16 +44,17 @@ class Barrier:
 def averaged(
     pushes: Sequence[Push], ledgers: Sequence[Sequence[int]], pieces: Sequence[tuple[Piece, int]]
 ) -> list[Part]:
-    """The mean of each piece's gradients over all pushes, added in the order of the clients' names.
+    """The mean of each piece's gradients over all pushes, added in the order in which these are given.
 
     `pieces` are those that the pushes have gradients for, with their ledgers; a push that was counted on a ledger
     before (it is not among the push's `ledgers`) adds nothing to that ledger's pieces. Who has no gradient for a piece
     counts as zero. Where all that came for a piece are rows, so is the mean.
     """
-    order = sorted(range(len(pushes)), key=lambda number: pushes[number].id.client)
     parts = []
     for piece, ledger in pieces:
-        given = [part for number in order if ledger in ledgers[number] for part in _of(pushes[number], piece.key)]
+        given = [
+            part for push, of in zip(pushes, ledgers, strict=True) if ledger in of for part in _of(push, piece.key)
+        ]
         if given:
             total = _rows_added(piece, given) if all(part.rows is not None for part in given) else _added(piece, given)
             np.divide(total.values, len(pushes), out=total.values)

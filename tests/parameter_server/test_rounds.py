@@ -211,14 +211,6 @@ def test_rows_of_several_add_up_with_rows_and_with_whole_gradients() -> None:
     assert bench.values() == {"e": [-1, -1, 0, 0, -3, -3, -1, -1], "f": [-2, -2, -4, -4, -2, -2, -2, -2]}
 
 
-def test_no_more_wait_than_may_be_under_way() -> None:
-    bench = synchronous(4, in_flight=4).join("w", "x", "y", "z")
-    bench.shard.policy = Policy(bench.policy.groups, bench.policy.mode, in_flight=2)
-    assert bench.outcome("w", a=[1.0, 1.0]) is None
-    assert bench.outcome("x", a=[1.0, 1.0]) is None
-    assert bench.outcome("y", a=[1.0, 1.0]) is Outcome.BUSY
-
-
 @pytest.mark.parametrize("scale", [0.5, 1.0])
 def test_the_scale_of_a_push_is_in_its_share_of_the_mean(scale: float) -> None:
     bench = synchronous(2).join("x", "y")
