@@ -225,7 +225,7 @@ class Incoming(Generic[Heading]):
         except DecodeError as error:
             raise StoreError(f"a heading cannot be read: {error}", Outcome.CORRUPTED) from None
         runs = [run for number, part in enumerate(message.parts) for run in _announced(number, part)]
-        most, total = self._most(message), sum(_volume(part) for part in message.parts)
+        most, total = self._most(message), volume(message)
         if total > most:
             raise StoreError(f"{total} bytes are announced, and {most} are the most", Outcome.TOO_LARGE)
         self._receiver = Receiver(runs, 3 * most)  # as each value may have a place of 8 bytes
@@ -239,10 +239,12 @@ class Incoming(Generic[Heading]):
         return self._heading, [_came(part, chunks) for part in self._heading.parts]
 
 
-def _volume(part: pb.Part) -> int:
-    """Bytes of a part when it is read."""
-    count = part.size if part.form == pb.Part.ELEMENTS else part.values
-    return int(count) * itemsize(ENCODINGS[part.encoding])
+def volume(message: pb.Heading | pb.Creation | pb.Pulled) -> int:
+    """Bytes of the numbers that a heading announces, when they are read."""
+    return sum(
+        int(part.size if part.form == pb.Part.ELEMENTS else part.values) * itemsize(ENCODINGS[part.encoding])
+        for part in message.parts
+    )
 
 
 def _came(part: pb.Part, chunks: Iterator[list[NDArray[Any]]]) -> Came:

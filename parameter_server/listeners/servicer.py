@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from threading import Lock
 from time import monotonic
 from typing import Any, Final, TypeVar, final
 
@@ -23,6 +25,7 @@ from parameter_server.translation import (
     piece_from,
     pulled_messages,
     statistics_text,
+    volume,
     welcome_message,
 )
 
@@ -32,12 +35,40 @@ Reply = TypeVar("Reply")
 
 SERVICE: Final = "cellwright.parameter_server.Shard"
 LONGEST: Final = 3600.0  # seconds that a call may last
-ANSWERING: Final = 0.2  # seconds before the end of a call in which a push that waits is answered
+ANSWERING: Final = 1.0  # seconds before the end of a call in which a push that waits is answered; or a fifth of them
 LOOK: Final = 0.05  # seconds between looks at leases that lapse by the clock
 CREATION: Final = 2**33  # bytes that may be created at once
+ROOM: Final = 8  # times a shard's bytes that pushes may hold while they come in; more are answered busy
 SLACK: Final = 2**20  # bytes that a push may have above twice its shard, so that a wrong shape is seen to be one
 PATIENCE: Final = 5.0  # seconds in which who connects makes a call
 _LOG = logging.getLogger(__name__)
+
+
+@final
+class Room:
+    """Bytes of pushes that are coming in, by shard: many clients at once must not fill the memory."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._held: dict[int, int] = {}
+
+    @contextmanager
+    def taken(self, shard: int, size: int, most: int) -> Iterator[None]:
+        """Hold so many bytes; raises `StoreError` where pushes hold too many already. A push alone always fits."""
+        with self._lock:
+            held = self._held.get(shard, 0)
+            if held and held + size > most:
+                raise StoreError(
+                    f"pushes of {held} bytes are coming in, and with {size} more they would hold more than {most}: "
+                    "send it again",
+                    Outcome.BUSY,
+                )
+            self._held[shard] = held + size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held[shard] -= size
 
 
 @final
@@ -49,6 +80,7 @@ class Servicer:
         self._places: dict[int, tuple[Sequence[Piece], dict[str, int]]] = {}  # of the pieces of each shard
         self._snapshot = snapshot
         self.handshakes = Handshakes(monotonic, PATIENCE)
+        self._room = Room()
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The methods of the service, for a server."""
@@ -141,26 +173,32 @@ class Servicer:
         return pb.Answer(outcome=answer.outcome, version=answer.version, reason=answer.reason)
 
     def _pushed(self, requests: Iterator[bytes], context: Context) -> Answer:
-        addressed: list[Shard] = []  # whose push it is, as soon as its heading is there
+        shard = next(iter(self._shards.values()))  # whose push it is, once its heading is there
+        with ExitStack() as reserved:
 
-        def most(heading: pb.Heading) -> int:
-            addressed.append(self._shard(heading.shard))
-            return 2 * sum(piece.bytes for piece in addressed[0].memory.pieces) + SLACK
+            def most(heading: pb.Heading) -> int:
+                nonlocal shard
+                shard = self._shard(heading.shard)
+                size = sum(piece.bytes for piece in shard.memory.pieces)
+                coming = min(volume(heading), 2 * size + SLACK)
+                reserved.enter_context(self._room.taken(shard.number, coming, ROOM * size + 64 * SLACK))
+                return 2 * size + SLACK
 
-        incoming = Incoming(pb.Heading, most)
-        try:
-            for message in requests:
-                incoming.feed(message)
-            heading, came = incoming.finish()
-        except StoreError as error:
-            shard = addressed[0] if addressed else next(iter(self._shards.values()))
+            incoming = Incoming(pb.Heading, most)
+            try:
+                for message in requests:
+                    incoming.feed(message)
+                heading, came = incoming.finish()
+            except StoreError as error:
+                with shard.lock:
+                    return shard.refused(error.outcome or Outcome.CORRUPTED, str(error))
             with shard.lock:
-                return shard.refused(error.outcome or Outcome.CORRUPTED, str(error))
-        with addressed[0].lock:
-            return self._applied(addressed[0], heading, came, context)
+                answer = self._applied(shard, heading, came)
+            del incoming, came
+        return _waited(shard, answer, context) if isinstance(answer, Ticket) else answer
 
-    def _applied(self, shard: Shard, heading: pb.Heading, came: Sequence[Came], context: Context) -> Answer:
-        """What the shard says of a push that is there; holds its lock but while it waits."""
+    def _applied(self, shard: Shard, heading: pb.Heading, came: Sequence[Came]) -> Answer | Ticket:
+        """What the shard says of a push that is there."""
         push_id = PushId(heading.client, heading.number, heading.attempt)
         places = self._whole(shard, came)
         if places is not None:
@@ -173,7 +211,7 @@ class Servicer:
         parts = [part.part() for part in came]
         answer = shard.push(Push(push_id, heading.base, heading.table, parts, heading.scale))
         shard.settled()
-        return _waited(shard, answer, context) if isinstance(answer, Ticket) else answer
+        return answer
 
     def _whole(self, shard: Shard, came: Sequence[Came]) -> tuple[int, ...] | None:
         """The places of pieces that came as they are: they need no copy to lie in a row. None: not so simple."""
@@ -205,16 +243,18 @@ def _stepped(application: Application, places: Sequence[int], came: Sequence[Cam
 
 
 def _waited(shard: Shard, ticket: Ticket, context: Context) -> Answer:
-    """The ticket's answer; lets go of the lock while it waits."""
-    while ticket.answer is None:
-        left = context.time_remaining() - ANSWERING
-        if left <= 0 or not context.is_active():
-            answer = shard.give_up(ticket)
+    """The ticket's answer, or that of who can wait no longer, or has gone."""
+    margin = min(ANSWERING, context.time_remaining() / 5)
+    with shard.lock:
+        while ticket.answer is None:
+            left = context.time_remaining() - margin
+            if left <= 0 or not context.is_active():
+                answer = shard.give_up(ticket)
+                shard.settled()
+                return answer
+            shard.changed.wait(min(left, LOOK))
             shard.settled()
-            return answer
-        shard.changed.wait(min(left, LOOK))
-        shard.settled()
-    return ticket.answer
+        return ticket.answer
 
 
 def _bytes(message: Any) -> bytes:
