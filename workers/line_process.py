@@ -51,6 +51,11 @@ class LineProcess:
         return self._process is not None
 
     @property
+    def pid(self) -> int | None:
+        """The number of the process; None where none is running."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def descriptor(self) -> int:
         """Where it answers."""
         assert self._process is not None
