@@ -39,11 +39,12 @@ class Drivers:
             self._driving.discard(channel)
             self._asking[channel] = epoch
 
-    def refuse(self, trouble: str) -> None:
-        """Tell those who ask why there is nothing to drive."""
+    def refuse(self, trouble: str) -> bool:
+        """Tell those who ask why there is nothing to drive; whether nobody drives."""
         for channel in self._asking:
             channel.send({"trouble": trouble})
         self._asking.clear()
+        return not self._driving
 
     def install(self, epoch: int) -> None:
         """Every shard knows of the epoch: who asked with it drives."""

@@ -6,8 +6,10 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
@@ -176,21 +178,21 @@ def supervisor_socket(sockets: Path) -> Path:
     return sockets / "supervisor"
 
 
-def socket_folder(folder: Path) -> Path:
-    """The folder of a store's sockets, made if need be: the same one every time where nobody else has taken its name.
+def socket_folder(folder: Path, before: Address | None) -> Path:
+    """The folder of a store's sockets, made if need be: the one from before where it is still ours, and free to take.
 
     Not in the store's folder, for the path of a socket has at most 108 bytes.
     """
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    path = Path(tempfile.gettempdir()) / f"cellwright-{os.getuid()}-{name}"
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-        status = path.lstat()
-        if path.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
-            raise FileExistsError(path)
-    except FileExistsError:
-        return Path(tempfile.mkdtemp(prefix="cellwright-"))
-    return path
+    usual = Path(tempfile.gettempdir()) / f"cellwright-{os.getuid()}-{name}"
+    known = [Path(before.sockets)] if before is not None and before.machine == machine() else []
+    for path in (*known, usual):
+        with suppress(OSError):
+            path.mkdir(mode=0o700, exist_ok=True)
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077:
+                return path
+    return Path(tempfile.mkdtemp(prefix="cellwright-"))
 
 
 def locked(path: Path) -> int | None:
@@ -217,8 +219,11 @@ def patiently_locked(path: Path, seconds: float) -> int | None:
 
 
 def held(path: Path) -> bool:
-    """Whether a process has the file locked now."""
-    descriptor = locked(path)
+    """Whether a process has the file locked now; nobody has what cannot be opened."""
+    try:
+        descriptor = locked(path)
+    except OSError:
+        return False
     if descriptor is not None:
         os.close(descriptor)
     return descriptor is None

@@ -13,11 +13,12 @@ from threading import Thread
 from typing import Final, final
 
 from parameter_server.channel import Channel
-from parameter_server.folder import Folder, held
+from parameter_server.folder import Folder, held, machine
 from parameter_server.place import ENVIRONMENT
 from parameter_server.store import FencedError, StoreError
 
 PATIENCE: Final = 60.0  # seconds for a store to start, or to end
+STARTS: Final = 10  # of a supervisor, a second apart, none of which could be reached
 LOOK: Final = 0.01
 REPORT_LIMIT: Final = 2**20  # bytes of a report that is begun anew
 
@@ -90,13 +91,14 @@ class Keeper:
 
     def _take(self) -> Channel:
         """A connection to the supervisor that has given us the lease."""
-        limit, started = time.monotonic() + PATIENCE, -1.0
-        while time.monotonic() < limit:
+        limit, due, starts = time.monotonic() + PATIENCE, 0.0, 0
+        while time.monotonic() < limit and starts <= STARTS:
             channel = self._connected()
             if channel is None:
-                if time.monotonic() - started > 1.0 and not held(self.folder.lock):
+                self._check_machine()
+                if time.monotonic() > due and not held(self.folder.lock):
                     self._start()
-                    started = time.monotonic()
+                    due, starts = time.monotonic() + 1.0, starts + 1
                 time.sleep(LOOK)
                 continue
             try:
@@ -117,6 +119,12 @@ class Keeper:
             return None if address is None else Channel.to(address.supervisor)
         except OSError:
             return None
+
+    def _check_machine(self) -> None:
+        """Raise where the folder is shared with another machine, and the store runs there."""
+        address = self.folder.read_address()
+        if address is not None and address.machine != machine() and held(self.folder.lock):
+            raise StoreError(f"the store in {self.folder.path} runs on another machine: connect to it, or end it there")
 
     def _granted(self, channel: Channel, limit: float) -> bool:
         """Whether the lease is ours; False when the supervisor ended first."""

@@ -9,13 +9,11 @@ import argparse
 import faulthandler
 import math
 import sys
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
-
-import scipy.linalg.blas  # noqa: F401  what is imported before the fork is there after it
-import xxhash  # noqa: F401
 
 from parameter_server.channel import Channel
 from parameter_server.folder import Folder, process_socket, socket_folder, supervisor_socket
@@ -53,9 +51,10 @@ def serve(place: Place) -> int:
         report(f"shards {place.shards} end: {reason}")
         for one in hosted:
             one.end()
-    except StoreError as error:
-        report(f"shards {place.shards}: {error}")
-        _complain(place, str(error))
+    except Exception as error:
+        trouble = str(error) if isinstance(error, StoreError) else "".join(traceback.format_exception(error))
+        report(f"shards {place.shards}: {trouble}")
+        _complain(place, trouble.splitlines()[-1])
         return 1
     return 0
 
@@ -118,7 +117,7 @@ def main() -> int:
         there = "no store" if layout is None else f"a store in {layout.processes} processes"
         sys.stderr.write(f"there is {there} in {arguments.folder}: open_store founds one\n")
         return 2
-    sockets = socket_folder(arguments.folder)
+    sockets = socket_folder(arguments.folder, Folder(arguments.folder).read_address())
     return serve(Place(arguments.folder, sockets, layout, arguments.process, math.inf))
 
 

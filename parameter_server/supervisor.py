@@ -41,7 +41,7 @@ class Supervisor:
 
     def __init__(self, folder: Folder, layout: Layout, lease: float, body: Body, lock: int) -> None:
         self.folder, self.layout, self.body, self.lock = folder, layout, body, lock
-        self.sockets = socket_folder(folder.path)
+        self.sockets = socket_folder(folder.path, folder.read_address())
         places = [Place(folder.path, self.sockets, layout, process, lease) for process in range(layout.processes)]
         self.seats = [Seat(place, network=self._known(place)) for place in places]
         self.drivers = Drivers(lease, max(lease, PATIENCE), time.monotonic)
@@ -200,7 +200,8 @@ class Supervisor:
             return
         troubles = [seat.trouble for seat in self.seats if seat.trouble and seat.failures > FREE]
         if troubles:
-            self.drivers.refuse(troubles[0])
+            if self.drivers.refuse(troubles[0]):
+                self.ending = f"nobody drives, and the shards do not start: {troubles[0]}"
         elif all(seat.channel is not None for seat in self.seats):
             highest = max(self.drivers.epoch, self.drivers.asked, *(seat.epoch for seat in self.seats))
             for seat in self.seats:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 
 from parameter_server.client import ShardedStore
-from parameter_server.folder import Folder, held
+from parameter_server.folder import Folder, Network, held
+from parameter_server.links.network import NetworkLink
 from parameter_server.opened import Running, connect, open_store, running
 from parameter_server.optimizers import SGD
 from parameter_server.policy import Group, Policy
@@ -53,8 +58,8 @@ class Opened:
         self.stores: list[ShardedStore] = []
         self.seen: set[int] = set()
 
-    def open(self, policy: Policy = POLICY, epoch: int = 0) -> ShardedStore:
-        store = open_store(self.folder, policy, shards=2, processes=2, epoch=epoch)
+    def open(self, policy: Policy = POLICY, epoch: int = 0, network: Network | None = None) -> ShardedStore:
+        store = open_store(self.folder, policy, shards=2, processes=2, epoch=epoch, network=network)
         self.stores.append(store)
         self.running()
         return store
@@ -309,3 +314,92 @@ def test_nobody_connects_where_no_store_is(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store in"):
         connect(tmp_path)
     assert running(tmp_path) is None
+
+
+def test_workers_of_another_machine_reach_a_shard_where_it_was_after_it_was_killed(opened: Opened) -> None:
+    store = opened.open(network=Network())
+    store.create({"w": START})
+    address = Folder(opened.folder).read_address()
+    assert address is not None
+    assert len(set(address.network)) == 2
+    assert Folder(opened.folder).token.stat().st_mode & 0o777 == 0o600
+    elsewhere = connect(replace(address, machine="another"))
+    opened.stores.insert(0, elsewhere)
+    assert all(isinstance(link, NetworkLink) for link in elsewhere.links)
+    push(elsewhere, 0, "b")
+    os.kill(opened.shards(opened.running())[1], signal.SIGKILL)
+    push(elsewhere, 1, "b")
+    assert value(store) == -2
+    assert Folder(opened.folder).read_address() == address
+
+
+def test_workers_of_another_machine_are_told_when_a_store_does_not_listen_for_them(opened: Opened) -> None:
+    opened.open()
+    address = Folder(opened.folder).read_address()
+    assert address is not None
+    with pytest.raises(StoreError, match="listens there only"):
+        connect(replace(address, machine="another"))
+
+
+def test_the_metrics_of_a_store_that_runs_are_served_on_loopback(opened: Opened) -> None:
+    store = opened.open()
+    store.create({"w": START})
+    push(store, 0)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    command = [sys.executable, "-m", "parameter_server.metrics", str(opened.folder), "--port", str(port)]
+    process = subprocess.Popen(command)
+
+    def scrape() -> str | None:
+        assert process.poll() is None
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                text: str = answer.read().decode()
+                return text
+        except URLError:
+            return None
+
+    try:
+        text = until(scrape)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+    for shard in (0, 1):
+        assert f'cellwright_store_up{{shard="{shard}"}} 1.0' in text
+        assert f'cellwright_store_pushes_total{{outcome="applied",shard="{shard}"}} 1.0' in text
+
+
+def test_a_store_that_cannot_start_says_why_and_leaves_nothing_running(opened: Opened) -> None:
+    opened.folder.mkdir()
+    (opened.folder / "shard-1").write_text("in the way")
+    with pytest.raises(StoreError, match="does not start: FileExistsError"):
+        open_store(opened.folder, POLICY, shards=2, processes=2)
+    until(lambda: running(opened.folder) is None)
+    (opened.folder / "shard-1").unlink()
+    store = opened.open()
+    assert store.create({"w": START}) == ("w",)
+
+
+def test_a_store_that_another_machine_runs_is_not_started_here(opened: Opened) -> None:
+    opened.open()
+    folder = Folder(opened.folder)
+    address = folder.read_address()
+    assert address is not None
+    folder.announce(replace(address, machine="another", sockets="/nowhere"))
+    with pytest.raises(StoreError, match="runs on another machine"):
+        opened.open()
+    folder.announce(address)
+
+
+def test_what_stores_run_on_is_there_without_torch_ray_and_grpc() -> None:
+    loaded = (
+        "import sys, parameter_server.opened, parameter_server.shard_process as process; from pathlib import Path; "
+    )
+    prepared = "from parameter_server.folder import Folder; process.prepare(Folder(Path('nowhere'))); "
+    said = subprocess.run(
+        [sys.executable, "-c", loaded + prepared + "print({'torch', 'ray', 'grpc', 'scipy'} & set(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == "set()"
