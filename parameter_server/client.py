@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from threading import BoundedSemaphore, Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, final
@@ -33,7 +32,8 @@ class ShardedStore(Store):
 
     Each shard is consistent by itself, and counts a push once; there is nobody above them. In a synchronous store with
     backup workers, rounds of different shards may hold different workers' gradients. `threads`: whether shards are
-    asked at once, which pays where they are other processes. A creator that does not end within `takeover` seconds is
+    asked at once, those of one
+    process in turn, which pays where they are other processes. A creator that does not end within `takeover` seconds is
     taken to be dead, and another one takes its place. `closing` is called once the links are closed.
     """
 
@@ -51,7 +51,8 @@ class ShardedStore(Store):
         self.links = tuple(links)
         self.patience = patience
         self._closing = closing
-        self._crew = Crew(threads)
+        self._crew = Crew(self.links, threads)
+        self._every = range(len(links))
         self._ground = Ground(self.links, self._crew, self._fetch, takeover, patience)
         self._permits = BoundedSemaphore(PERMITS)
         self._lock = Lock()
@@ -78,8 +79,9 @@ class ShardedStore(Store):
                 table = self._table_with(wanted or ())
                 entries = [table.entries[name] for name in (table.entries if wanted is None else wanted)]
                 pulling = Pulling(self.links, self._crew, entries, into)
-                every = range(len(self.links))
-                shards = every if wanted is None else sorted({shard for one in entries for shard, _ in one.places})
+                shards = (
+                    self._every if wanted is None else sorted({shard for one in entries for shard, _ in one.places})
+                )
                 versions, tensors = pulling.run(shards, newer_than)
                 if wanted is not None or pulling.table in (-1, table.versions[0]):
                     break
@@ -90,7 +92,7 @@ class ShardedStore(Store):
         for shard, version in versions.items():
             self._seen[shard] = max(self._seen[shard], version)
         elsewhere = newer_than or (0,) * len(self.links)
-        return Pull(tuple(versions.get(shard, elsewhere[shard]) for shard in every), tensors)
+        return Pull(tuple(versions.get(shard, elsewhere[shard]) for shard in self._every), tensors)
 
     def push(self, gradients: Gradients, base: Version, push_id: PushId) -> Pushed:
         table = self._table_with(gradients)
@@ -111,24 +113,24 @@ class ShardedStore(Store):
         return Pushed(tuple(version), tuple(answers[shard].outcome for shard in sorted(answers)))
 
     def join(self, client: str, attempt: int = 0) -> int:
-        welcomes = self._crew.each([partial(link.hello, client, attempt) for link in self.links])
+        welcomes = self._crew.each(self._every, lambda shard: self.links[shard].hello(client, attempt))
         self._joined.add((client, attempt))
         return max(welcome.number for welcome in welcomes)
 
     def beat(self, client: str, attempt: int = 0) -> None:
-        self._crew.each([partial(link.beat, client, attempt) for link in self.links])
+        self._crew.each(self._every, lambda shard: self.links[shard].beat(client, attempt))
 
     def leave(self, client: str, attempt: int = 0) -> None:
         self._joined.discard((client, attempt))
-        self._crew.each([partial(link.leave, client, attempt) for link in self.links])
+        self._crew.each(self._every, lambda shard: self.links[shard].leave(client, attempt))
 
     def snapshot(self) -> tuple[str, ...]:
         """Have every shard write its state now; the paths of the files, each on its shard's machine."""
-        return tuple(self._crew.each([link.snapshot for link in self.links]))
+        return tuple(self._crew.each(self._every, lambda shard: self.links[shard].snapshot()))
 
     def statistics(self) -> tuple[Statistics, ...]:
         """What each shard has counted."""
-        return tuple(self._crew.each([link.statistics for link in self.links]))
+        return tuple(self._crew.each(self._every, lambda shard: self.links[shard].statistics()))
 
     def close(self) -> None:
         self._crew.close()
@@ -141,7 +143,7 @@ class ShardedStore(Store):
         """The table as it is now; waits while a tensor that is complete on shard 0 is not seen so elsewhere yet."""
         nap = 0.002
         for _ in range(_LOOKS):
-            welcomes = self._crew.each([partial(link.hello, "", 0) for link in self.links])
+            welcomes = self._crew.each(self._every, lambda shard: self.links[shard].hello("", 0))
             table = Table.of(welcomes)
             if not table.broken:
                 break

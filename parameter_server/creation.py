@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, final
 
@@ -111,7 +110,7 @@ class Creation:
         try:
             shares = self._shares(table, mine)
             links = self._ground.links
-            self._ground.crew.each([partial(_send, links[shard], shares[shard]) for shard in range(1, len(links))])
+            self._ground.crew.each(range(1, len(links)), lambda shard: _send(links[shard], shares[shard]))
             seals = [(name, Claim(claim.number + 1, SEAL)) for name, claim in mine.items()]
             last = [*shares[0], *((claim_piece(name, seal), _EMPTY) for name, seal in seals)]
             _send(links[0], last)

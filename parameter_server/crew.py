@@ -1,12 +1,13 @@
-"""Crew: calls to several shards at once, in threads that are kept; or one after the other."""
+"""Crew: calls to several shards at once: those of one process in turn, different processes in threads that are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TypeVar, final
 
+from parameter_server.link import Link
 from parameter_server.store import FencedError, UnreachableError
 
 Result = TypeVar("Result")
@@ -17,30 +18,47 @@ _UNLIMITED = 1 << 16
 
 @final
 class Crew:
-    """Threads for calls that wait for other processes; with `threads` false all is done by whoever asks."""
+    """Who calls the shards that `links` lead to; with `threads` false all is done by whoever asks."""
 
-    def __init__(self, threads: bool) -> None:
-        self._threads = threads
+    def __init__(self, links: Sequence[Link], threads: bool) -> None:
+        processes = [link.process for link in links]
+        self._lanes: list[object] = [
+            (shard if process is None else (process,)) if threads else 0 for shard, process in enumerate(processes)
+        ]
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
 
-    def attempt(self, calls: Sequence[Callable[[], Result]]) -> list[Result | Exception]:
-        """What each call gave or raised, when all have ended; the last one runs in the thread that asks."""
-        if not calls:
-            return []
-        *others, mine = calls
-        if not self._threads or not others:
-            return [_attempt(call) for call in calls]
-        pool = self._begun()
-        futures = [pool.submit(_attempt, call) for call in others]
-        last = _attempt(mine)
-        return [*(future.result() for future in futures), last]
+    def lanes(self, shards: Iterable[int]) -> list[list[int]]:
+        """Shards of one process together."""
+        lanes: dict[object, list[int]] = {}
+        for shard in shards:
+            lanes.setdefault(self._lanes[shard], []).append(shard)
+        return list(lanes.values())
 
-    def each(self, calls: Sequence[Callable[[], Result]]) -> list[Result]:
-        """What each call gave; raises what matters most of what was raised."""
-        results = self.attempt(calls)
+    def attempt(self, shards: Iterable[int], call: Callable[[list[int]], Iterable[Result]]) -> dict[int, Result]:
+        """What `call` gives for the shards of each process; raises the gravest error, when all calls have ended.
+
+        The last process is called by the thread that asks.
+        """
+        lanes = self.lanes(shards)
+        if len(lanes) < 2:
+            results = [_attempt(call, lane) for lane in lanes]
+        else:
+            pool = self._begun()
+            futures = [pool.submit(_attempt, call, lane) for lane in lanes[:-1]]
+            last = _attempt(call, lanes[-1])
+            results = [*(future.result() for future in futures), last]
         raise_worst(results)
-        return [result for result in results if not isinstance(result, Exception)]
+        taken: dict[int, Result] = {}
+        for lane, result in zip(lanes, results, strict=True):
+            if not isinstance(result, Exception):
+                taken.update(zip(lane, result, strict=True))
+        return taken
+
+    def each(self, shards: Sequence[int], call: Callable[[int], Result]) -> list[Result]:
+        """What `call` gives for each shard, in their order; raises the gravest error, when all have been called."""
+        taken = self.attempt(shards, lambda lane: tried(call, lane))
+        return [taken[shard] for shard in shards]
 
     def close(self) -> None:
         with self._lock:
@@ -55,14 +73,26 @@ class Crew:
             return self._pool
 
 
-def _attempt(call: Callable[[], Result]) -> Result | Exception:
+def tried(call: Callable[[int], Result], shards: Iterable[int]) -> list[Result]:
+    """One call after the other; raises the gravest error, when all have been called."""
+    results: list[Result | Exception] = []
+    for shard in shards:
+        try:
+            results.append(call(shard))
+        except Exception as error:
+            results.append(error)
+    raise_worst(results)
+    return [result for result in results if not isinstance(result, Exception)]
+
+
+def _attempt(call: Callable[[list[int]], Iterable[Result]], lane: list[int]) -> Iterable[Result] | Exception:
     try:
-        return call()
+        return call(lane)
     except Exception as error:
         return error
 
 
-def raise_worst(results: Sequence[object]) -> None:
+def raise_worst(results: Iterable[object]) -> None:
     """Raise the gravest exception among results: fenced off before refused, refused before unreachable."""
     errors = [result for result in results if isinstance(result, Exception)]
     if errors:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -73,8 +72,8 @@ class Pulling:
     def _fetch(self, wanted: Mapping[int, tuple[Sequence[str], int | None]]) -> None:
         if not wanted:
             return
-        calls = [partial(self._pull, shard, keys, since) for shard, (keys, since) in wanted.items()]
-        for shard, pulled in zip(wanted, self._crew.each(calls), strict=True):
+        pulls = self._crew.each(list(wanted), lambda shard: self._pull(shard, *wanted[shard]))
+        for shard, pulled in zip(wanted, pulls, strict=True):
             self._versions[shard] = pulled.version
             self._have.update(pulled.parts)
             if shard == 0:

@@ -8,8 +8,8 @@ from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, final
 
-from parameter_server.crew import Crew, raise_worst
-from parameter_server.link import Answer, Link, Part, Push
+from parameter_server.crew import Crew, tried
+from parameter_server.link import Answer, Link, Push
 from parameter_server.outcome import Outcome
 from parameter_server.parts import Cut, cut_push
 from parameter_server.policy import Async
@@ -57,9 +57,7 @@ class Pushing:
                 shard for shard in shards
                 if shard not in answers or sent[shard] != [part.key for part in cut.parts.get(shard, ())]
             ]  # fmt: skip
-            results = self._crew.attempt([partial(self._deliver, table, cut, shard) for shard in due])
-            raise_worst(results)
-            taken = {shard: result for shard, result in zip(due, results, strict=True) if isinstance(result, Answer)}
+            taken = self._crew.attempt(due, partial(self._deliver, table, cut))
             others = {shard: answer for shard, answer in taken.items() if answer.outcome not in _ANSWERS}
             answers.update((shard, answer) for shard, answer in taken.items() if shard not in others)
             if not others:
@@ -73,14 +71,23 @@ class Pushing:
             nap = min(2 * nap + _FIRST_NAP, _LONGEST_NAP)
             table = self._fetch()
 
-    def _deliver(self, table: Table, cut: Cut, shard: int) -> Answer:
-        """Send a shard its parts until it has taken them, refused them for good, or has other pieces by now."""
-        errand, link = self._errand, self._links[shard]
-        parts: Sequence[Part] = cut.parts.get(shard, ())
-        push = Push(errand.id, errand.base[shard], table.versions[shard], parts, cut.scale)
-        nap = _FIRST_NAP
+    def _deliver(self, table: Table, cut: Cut, shards: Sequence[int]) -> list[Answer]:
+        """Send shards of one process their parts, until they took or refused them, or have other pieces by now."""
+        errand, links = self._errand, self._links
+        pushes = {
+            shard: Push(errand.id, errand.base[shard], table.versions[shard], cut.parts.get(shard, ()), cut.scale)
+            for shard in shards
+        }
+        if len(pushes) == 1 or links[shards[0]].process is None:
+            return tried(lambda shard: self._settled(shard, pushes[shard], links[shard].push(pushes[shard])), shards)
+        first = links[shards[0]].push_together([(links[shard], push) for shard, push in pushes.items()])
+        answers = dict(zip(shards, first, strict=True))
+        return tried(lambda shard: self._settled(shard, pushes[shard], answers[shard]), shards)
+
+    def _settled(self, shard: int, push: Push, answer: Answer) -> Answer:
+        """The last answer of a shard, to which a push is sent again while that can help."""
+        errand, link, nap = self._errand, self._links[shard], _FIRST_NAP
         while True:
-            answer = link.push(push)
             outcome = answer.outcome
             if outcome is Outcome.FENCED:
                 raise FencedError(answer.reason, outcome)
@@ -97,6 +104,7 @@ class Pushing:
             if outcome is not Outcome.WAITING:  # that one has waited on the shard
                 sleep(nap)
                 nap = min(2 * nap, _LONGEST_NAP)
+            answer = link.push(push)
 
 
 def concerned(table: Table, cut: Cut) -> Iterable[int]:
