@@ -37,9 +37,10 @@ class Hosts(Placement):
 
     def close(self) -> None:
         latest = time.monotonic() + SECONDS
-        for host in self._hosts:
+        hosts, self._hosts = self._hosts, []
+        for host in hosts:
             host.finish(latest)
-        for host in self._hosts:
+        for host in hosts:
             host.end(latest)
 
 
