@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -224,8 +224,8 @@ def test_the_statistics_of_batch_norm_are_those_of_the_final_weights(tmp_path: P
 
 
 @st.composite
-def _events(draw: st.DrawFn) -> Iterator[str]:
-    events: Iterator[str] = draw(st.lists(st.sampled_from(["work", "lose", "die", "blackout"]), max_size=60))
+def _events(draw: st.DrawFn) -> list[str]:
+    events: list[str] = draw(st.lists(st.sampled_from(["work", "lose", "die", "blackout"]), max_size=60))
     return events
 
 
