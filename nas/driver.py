@@ -23,6 +23,7 @@ from nas.recorded import current_job, current_plan
 from nas.retention import Retention
 from nas.search import Observer
 from nas.search import search as loop
+from nas.sharing import open_weights
 from nas.versions import versions
 from nas.wrappers.final import Final
 from workers.artifacts import Artifacts
@@ -72,7 +73,7 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
     journal = Journal(log, search, log.acquire(search, force))
     try:
         with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
-            with closing(strategy), closing(plan.pool()) as pool:
+            with open_weights(plan, journal.epoch), closing(strategy), closing(plan.pool()) as pool:
                 retention = Retention.of(plan, journal)
                 with _rare_collections():
                     loop(strategy, pool, journal, _Turns(interrupt, retention, observer))

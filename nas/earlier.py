@@ -88,6 +88,8 @@ def _lesson(plan: Plan, record: TrialRecord) -> tuple[Lesson | None, str]:
     """What a trial teaches, or why it does not."""
     assert record.result is not None
     trial, result, epochs = record.trial, record.result, plan.setting.epochs
+    if trial.shared or plan.job.weights.shared:
+        return None, "scores of shared weights cannot be compared with others"
     if not trial.full:
         return None, "not trained to the end of the schedule"
     if trial.epochs != epochs:

@@ -13,6 +13,8 @@ from workers.objectives import Objective, Outcome
 from workers.trial import Attempt, Json, Result, Trial
 
 Gains: TypeAlias = tuple[float, ...]
+APART = ("final", "test")  # arms after the search
+BESIDE = ("proxy", "rescore", *APART)  # arms that are no trainings of the search proper
 
 
 @final
@@ -70,8 +72,9 @@ class TrialRecord:
 
     @property
     def arm(self) -> str:
-        """Who asked for it: `strategy`, `baseline`, `enqueued`, `final` (retraining) or `test`; or `proxy`."""
-        return "proxy" if self.trial.proxy else str(self.trial.note.get("arm", "strategy"))
+        """Who asked for it: `strategy`, `baseline`, `enqueued`, `rescore`, `final` (retraining), `test`; or `proxy`."""
+        arm = str(self.trial.note.get("arm", "strategy"))
+        return "proxy" if self.trial.look and arm != "rescore" else arm
 
     @property
     def completed(self) -> bool:
@@ -211,8 +214,8 @@ class History:
         return [trial for trial, record in self.trials.items() if record.result is None]
 
     def searched(self) -> list[TrialRecord]:
-        """The trainings of the search proper: neither proxies, nor the final retraining, nor the test."""
-        return [record for record in self.trials.values() if record.arm not in ("proxy", "final", "test")]
+        """The trainings of the search proper: no proxies, nothing scored again, neither the retraining nor the test."""
+        return [record for record in self.trials.values() if record.arm not in BESIDE]
 
     def ranked(self, objectives: Sequence[Objective], arm: str | None = None) -> list[tuple[TrialRecord, Gains]]:
         """The completed trials of the search (of one arm) that are `full`, with their gains, oldest first."""

@@ -24,7 +24,9 @@ from nas.jobfile.parts import (
     Part,
     Plugin,
     Retraining,
+    Shared,
     Spending,
+    Weights,
     Whole,
     spec,
 )
@@ -52,6 +54,7 @@ class Job(Part):
     objectives: Goals = ()
     constraints: dict[str, Ceiling] = Field(default_factory=dict)
     budget: Spending = Spending(trials=20)
+    weights: Shared = Weights()
     pool: Plugin = Spec("local")
     baseline: Annotated[Number, Field(ge=0, lt=1)] = BASELINE
     retries: Annotated[Whole, Field(ge=0)] = 0

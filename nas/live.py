@@ -124,6 +124,7 @@ class Moment:
         total = f" of {self.goal.trials}" if self.goal.trials is not None else ""
         outcomes = ", ".join(f"{number} {name}" for name, number in sorted(tally.outcomes.items()))
         again = f"; {tally.apart} trained again or tested" if tally.apart else ""
+        again += f"; {tally.rescored} scored again" if tally.rescored else ""
         again += f"; {tally.proxies} looked at untrained" if tally.proxies else ""
         return f"{tally.ended}{total} trials" + (f": {outcomes}" if outcomes else "") + again
 

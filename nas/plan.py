@@ -22,7 +22,9 @@ from nas.wrappers.constrain import Constrain
 from nas.wrappers.deduplicate import Deduplicate
 from nas.wrappers.enqueue import Enqueue
 from nas.wrappers.final import Final, Finale
+from nas.wrappers.rescore import Rescore
 from nas.wrappers.retry import Retry
+from nas.wrappers.share import Share
 from nas.wrappers.target import Target
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate, Decisions
@@ -33,6 +35,7 @@ from workers.objectives import Direction, Objective
 from workers.plugins import Spec
 from workers.pool import Pool
 from workers.setup import Setup
+from workers.sharing import Sharing
 from workers.task import Task
 from workers.trial import Json
 from workers.workshop import space_of, task_of
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from nas.estimate import Estimate
 
 DESCRIBED = ("parameters", "multiply_adds")
+WEIGHTS = "weights"  # those that children share, in the search's folder
 MEASURED = ("latency",)  # by the worker, because the job asks for it
 
 
@@ -67,6 +71,8 @@ class Plan:
             task = task_of(job.task)
         decisions = _fit(space, task, job)
         objectives = _objectives(space, task, job)
+        if job.weights.shared:
+            _check_sharing(space, task, job)
         plan = cls(job, search or job.name, space, task, decisions, objectives)
         plan.strategy()  # which refuses what it cannot search
         return plan
@@ -93,7 +99,14 @@ class Plan:
             ceilings={metric: ceiling.max for metric, ceiling in self.job.constraints.items()},
             folder=self.job.folder,
             objectives=tuple(objective.metric for objective in self.objectives),
+            sharing=self._sharing,
         )
+
+    @property
+    def _sharing(self) -> Sharing | None:
+        weights = self.job.weights
+        address = str(Path(self.folder) / WEIGHTS)
+        return Sharing(address, weights.children, self.job.seed) if weights.shared else None
 
     @property
     def artifacts(self) -> str:
@@ -129,10 +142,15 @@ class Plan:
             if self.job.baseline > 0:
                 rival = replace(self.setting, seed=self.job.seed + 1)
                 searching = Baseline(searching, self._arm(Spec("random"), rival), self.job.baseline)
-        budget = self.job.budget
+        budget, weights = self.job.budget, self.job.weights
+        if weights.shared:
+            searching = Share(searching)
         searching = Retry(searching, self.job.retries)
         limited = Budget(searching, Limits(budget.trials, budget.epochs, budget.seconds), clock)
-        return Final(Target(limited, budget.target), self.finale)
+        ending: Wrapper = Target(limited, budget.target)
+        if weights.shared:
+            ending = Rescore(ending, weights.rescore)
+        return Final(ending, self.finale)
 
     def pool(self) -> Pool:
         """The machines; workers start at once."""
@@ -169,7 +187,7 @@ class Plan:
         ceilings = {metric: self.setup.ceilings[metric] for metric in DESCRIBED if metric in self.setup.ceilings}
         if ceilings and self.space is not None:
             strategy = Constrain(strategy, ceilings, self.describe)
-        return Deduplicate(strategy)
+        return Deduplicate(strategy, shared=self.job.weights.shared)
 
 
 def _fit(space: Space | None, task: Task, job: Job) -> Decisions:
@@ -187,6 +205,19 @@ def _fit(space: Space | None, task: Task, job: Job) -> Decisions:
     except (UnfitError, DecisionError) as error:
         name = job.space.name if job.space else "no space"
         raise UserError(f"space {name} and task {job.task.name} do not fit: {error}") from error
+
+
+def _check_sharing(space: Space | None, task: Task, job: Job) -> None:
+    """Raise `UserError` where children cannot be parts of one network."""
+    if space is None or not space.shareable:
+        name = f"space {job.space.name}" if job.space else "a job without a space"
+        raise UserError(f"weights: shared needs a space of cells, darts, nasnet or pnas, but {name} has no supernet")
+    if job.final.top == 0:
+        raise UserError("final.top is 0, but children that share weights have none to hand over: set it to 1 or more")
+    try:
+        task.sharing_policy()
+    except UserError as error:
+        raise UserError(f"task {job.task.name}: {error}") from None
 
 
 def _objectives(space: Space | None, task: Task, job: Job) -> tuple[Objective, ...]:

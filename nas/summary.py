@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from nas.history import History, TrialRecord
+from nas.history import APART, History, TrialRecord
 from nas.live import Goal
-from nas.ranking import gains
-from nas.tally import APART
+from nas.ranking import gains, ranked
+from nas.wrappers.rescore import last_round
 from workers.errors import UserError
 from workers.objectives import Direction, Objective
 from workers.trial import Json
@@ -36,6 +36,7 @@ def standing(header: Header, history: History) -> dict[str, Json]:
         "trials": counts(history.searched()),
         "best": [trial(one) for one in best(history, goals)],
         "baseline": [trial(one) for one in best(history, goals, arm="baseline")],
+        "rescored": [trial(one) for one in rescored(history, goals)],
         "final": [trial(one) for one in history.trials.values() if one.arm in APART],
         "notes": [str(note.body.get("text", "")) for note in history.notes],
     }
@@ -69,6 +70,7 @@ def overview(header: Header) -> dict[str, Json]:
         "space": _name(header.job.get("space")),
         "strategy": _name(header.job.get("strategy")),
         "seed": header.job.get("seed"),
+        "weights": (header.job.get("weights") or {}).get("sharing", "own"),
     }
 
 
@@ -90,6 +92,13 @@ def best(history: History, goals: Sequence[Objective], count: int = 1, arm: str 
     if len(goals) == 1:
         return history.best(goals[0], count, arm)
     return history.front(goals, arm) if goals else []
+
+
+def rescored(history: History, goals: Sequence[Objective]) -> list[TrialRecord]:
+    """What was scored again with the shared weights of the end, the best first."""
+    again = last_round(record.trial for record in history.trials.values() if record.completed)
+    found = [history.trials[one.id] for one in again]
+    return ranked(found, lambda one: one.result.metrics if one.result else {}, goals) if goals else []
 
 
 def trial(record: TrialRecord) -> dict[str, Json]:

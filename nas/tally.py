@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import final
 
-from nas.history import History, TrialRecord
+from nas.history import APART, BESIDE, History, TrialRecord
 from workers.objectives import Objective
 
-APART = ("final", "test")  # arms beside the search proper
 RUNG = "rung"  # stands for the arm of a trial that is not trained to the end
 
 
@@ -29,12 +28,13 @@ class Tally:
         self.ended = 0
         self.apart = 0
         self.proxies = 0
+        self.rescored = 0
 
     def update(self, history: History) -> list[TrialRecord]:
         """Take in what is new in `history`; the trials that ended since the last call, in the order they were asked."""
         for record in islice(history.trials.values(), self.asked, None):
             self.open[record.trial.id] = record
-            self.searched += record.arm not in (*APART, "proxy")
+            self.searched += record.arm not in BESIDE
         self.asked = len(history.trials)
         ended = [record for record in self.open.values() if record.result is not None]
         for record in ended:
@@ -49,8 +49,9 @@ class Tally:
 
     def _count(self, record: TrialRecord) -> None:
         assert record.result is not None
-        if record.arm == "proxy":
-            self.proxies += 1
+        if record.arm in ("proxy", "rescore"):
+            self.proxies += record.arm == "proxy"
+            self.rescored += record.arm == "rescore"
             return
         if record.arm in APART:
             self.apart += 1

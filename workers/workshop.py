@@ -79,6 +79,11 @@ class Workshop:
             raise UserError("a trial is to share weights, but its search shares none")
         return Supernet(self._store or self.setup.sharing.connect(), self.space, self.task, self.setup.sharing)
 
+    def close(self) -> None:
+        """Let go of the store, if this has connected to one."""
+        if self._store is None and "supernet" in vars(self):
+            self.supernet.store.close()
+
     def run(self, attempt: Attempt, report: Callable[[Progress], None]) -> Result:
         """Train and score one child; every failure of the child is a `Result`, not an exception."""
         started = time.perf_counter()

@@ -8,6 +8,8 @@ from datetime import datetime
 from nas.cli.output import Json, pairs, table, write
 from nas.quantities import count, counted, duration, metric, size
 
+SHARED = "of children with shared weights, comparable within a moment; what is retrained has weights of its own"
+
 
 def day(moment: float) -> str:
     """A time in seconds since the epoch, in the local time zone, to the minute."""
@@ -28,6 +30,10 @@ def standing_lines(stands: Mapping[str, Json]) -> dict[str, str]:
         "trials": _counts(stands),
         "best": "\n".join(map(brief, stands["best"])) or _none(stands),
     }
+    if stands["weights"] == "shared":
+        lines["scores"] = SHARED
+    if stands["rescored"]:
+        lines["scored again"] = brief(stands["rescored"][0])
     if stands["baseline"]:
         lines["baseline"] = "\n".join(map(brief, stands["baseline"]))
     if stands["final"]:

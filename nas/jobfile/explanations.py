@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.jobfile.document import Place
 from nas.jobfile.mistakes import Mistake, dotted, nearest, rule, shown
-from nas.jobfile.parts import ArtifactPlace, Ceiling, Earlier, Goal, JournalPlace, Part, Retraining, Spending
+from nas.jobfile.parts import ArtifactPlace, Ceiling, Earlier, Goal, JournalPlace, Part, Retraining, Spending, Weights
 
 _PARTS: Mapping[str, tuple[type[Part], str]] = {
     "budget": (Spending, "the budget"),
@@ -17,11 +17,13 @@ _PARTS: Mapping[str, tuple[type[Part], str]] = {
     "objectives": (Goal, "an objective"),
     "constraints": (Ceiling, "a constraint"),
     "warm_start": (Earlier, "an earlier search"),
+    "weights": (Weights, "weights"),
 }
 _EXAMPLES = {  # by the key of the job
     "task": "task: {name: image_classification, dataset: digits}",
     "budget": "budget: {trials: 40}",
     "final": "final: {top: 3, seeds: 2}",
+    "weights": "weights: shared",
     "warm_start": "warm_start: [cells-1, searches/cells-2]",
     "constraints": "constraints: {parameters: {max: 500000}}",
     "objectives": "objectives: [accuracy, {metric: parameters, direction: minimize}]",

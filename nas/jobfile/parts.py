@@ -52,6 +52,10 @@ def _place(value: object) -> object:
     return {"place": value} if isinstance(value, str) else value
 
 
+def _shared(value: object) -> object:
+    return {"sharing": value} if isinstance(value, str) else value
+
+
 def _listed(value: object) -> object:
     return (value,) if isinstance(value, str | Mapping) else tuple(value) if isinstance(value, list) else value
 
@@ -160,6 +164,23 @@ class ArtifactPlace(Part):
 
 
 @final
+class Weights(Part):
+    """Whether every child has weights of its own, or all are parts of one network and share its weights.
+
+    Shared ones are trained by the mean gradient over `children` architectures: a trial's own, and others drawn from the
+    space. At the end the `rescore` best candidates are scored again with the weights as they are then.
+    """
+
+    sharing: Literal["own", "shared"] = "own"
+    children: Annotated[Whole, Field(ge=1)] = 4
+    rescore: Annotated[Whole, Field(ge=1)] = 10
+
+    @property
+    def shared(self) -> bool:
+        return self.sharing == "shared"
+
+
+@final
 class Earlier(Part):
     """A search to begin from: its id, the journal it is in (null: this job's), how many of its best are tried again."""
 
@@ -170,6 +191,7 @@ class Earlier(Part):
 
 Goals: TypeAlias = Annotated[tuple[Annotated[Goal, BeforeValidator(_goal)], ...], BeforeValidator(_listed)]
 Begun: TypeAlias = Annotated[tuple[Annotated[Earlier, BeforeValidator(_earlier)], ...], BeforeValidator(_listed)]
+Shared: TypeAlias = Annotated[Weights, BeforeValidator(_shared)]
 Journaled: TypeAlias = Annotated[JournalPlace, BeforeValidator(_place)]
 Kept: TypeAlias = Annotated[ArtifactPlace, BeforeValidator(_place)]
 

@@ -88,6 +88,7 @@ def arm_name(arm: str) -> str:
         "final": "retraining",
         "test": "test",
         "proxy": "untrained",
+        "rescore": "scored again",
     }
     return names.get(arm, arm)
 

@@ -110,7 +110,19 @@ def progress(subject: Subject) -> str:
     main = subject.main
     if main is None or not facts.measured(subject.history, [main.metric]):
         return section("Progress", "", "No trial has completed so far.")
-    return section("Progress", charts.progress(subject, main) + _verdict(subject, main))
+    return section("Progress", charts.progress(subject, main) + _verdict(subject, main) + _shared(subject))
+
+
+def _shared(subject: Subject) -> str:
+    """What scores are where they are of shared weights."""
+    weights = subject.header.job.get("weights")
+    if not isinstance(weights, Mapping) or weights.get("sharing") != "shared":
+        return ""
+    return (
+        '<p class="say">Children share weights: a score of the search is of the shared weights as they were then, and '
+        "says little about what the network reaches alone. The best were scored again at the end, all with the weights "
+        "of the end; what is handed over was trained from scratch.</p>"
+    )
 
 
 def _verdict(subject: Subject, main: Objective) -> str:

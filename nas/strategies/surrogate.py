@@ -11,7 +11,7 @@ from nas.strategy import Draw, Setting, Strategy, gained
 from nas.surrogates.looks import Looks
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
-from workers.objectives import Outcome
+from workers.objectives import Direction, Outcome
 from workers.plugins import available
 from workers.proxy import FOLDER, Proxy
 from workers.trial import Result, Trial
@@ -38,7 +38,8 @@ class SurrogateSearch(Strategy):
 
     With `looks` > 0 so many random networks are built and looked at first, by trials of no epochs (100 count as one
     training), and the initial trials are those that rank highest in the mean over `proxies` (`synflow`: Tanaka et al.
-    2020, `naswot`: Mellor et al. 2021); the ranks are seen with the rest of a network afterwards.
+    2020, `naswot`: Mellor et al. 2021); the ranks are seen with the rest of a network afterwards. Where weights are
+    shared a look has the task's metrics instead: name an objective that is maximised.
 
     A failed trial counts as the worst value told. An infeasible one has no value: a second process learns from it
     where to stay away. Of a trial that runs it is expected that it gives what is predicted, so that several workers
@@ -73,7 +74,9 @@ class SurrogateSearch(Strategy):
                 f"looks is {looks}, but proxies look at networks, at least 0 of them: "
                 "leave out looks, or name a space and at least one proxy"
             )
-        if looks and (wrong := sorted(set(proxies) - set(known := available(FOLDER, Proxy)))):
+        maximised = (one.metric for one in setting.objectives if one.direction is Direction.MAXIMIZE)
+        known = [*available(FOLDER, Proxy), *maximised]
+        if looks and (wrong := sorted(set(proxies) - set(known))):
             raise UserError(f"proxies has {wrong[0]!r}, but that is no proxy: {nearest(wrong[0], known)}")
         self.looks = looks
         self._looks = Looks(proxies)

@@ -33,7 +33,7 @@ class Limits:
 class Budget(Wrapper):
     """Stops asking when one of the limits is reached; what runs then finishes.
 
-    A look at a network that is not trained is no trial, but `PROXIES` of them count as a full one. `clock` gives the
+    A look at a network, which trains nothing, is no trial, but `PROXIES` of them count as a full one. `clock` gives the
     seconds that this search has run for in all.
     """
 
@@ -70,7 +70,7 @@ class Budget(Wrapper):
         return None if self.spent else self.inner.propose(draw)
 
     def asked(self, trial: Trial) -> None:
-        if trial.proxy:
+        if trial.look:
             self._proxies += 1
             if self._proxies % PROXIES == 0:
                 self.trials += 1

@@ -10,6 +10,7 @@ from typing import final
 from nas.ranking import gains, ranked
 from nas.strategy import Draw, Strategy
 from nas.wrapper import Wrapper
+from nas.wrappers.rescore import last_round
 from workers.objectives import Outcome
 from workers.trial import Json, Result, Trial
 
@@ -151,18 +152,20 @@ class Final(Wrapper):
             return
         for rank, chosen in enumerate(self._best(finale.top), start=1):
             for repeat in range(finale.seeds):
-                note = {"arm": "final", "of": chosen.id, "rank": rank, "repeat": repeat + 1}
+                note = {"arm": "final", "of": chosen.note.get("of", chosen.id), "rank": rank, "repeat": repeat + 1}
                 seed = self.setting.seed + SEED_OFFSET + repeat
                 yield Trial(-1, chosen.candidate, finale.epochs, finale.epochs, note=note, seed=seed)
 
     def _best(self, count: int = 1) -> list[Trial]:
         """The best of the trials that were trained for longest, isomorphic candidates counted once.
 
-        These are the full ones; where a search ended before its first, the highest rung.
+        These are the full ones; where a search ended before its first, the highest rung; with shared weights those that
+        were scored again at the end.
         """
-        completed = [trial for trial in self._searched.values() if trial.id in self._results and not trial.proxy]
-        most = max((trial.epochs for trial in completed), default=0)
-        longest = [trial for trial in completed if trial.epochs == most]
+        completed = [trial for trial in self._searched.values() if trial.id in self._results]
+        longest = last_round(completed) or [trial for trial in completed if not trial.look]
+        most = max((trial.epochs for trial in longest), default=0)
+        longest = [trial for trial in longest if trial.epochs == most]
         best: dict[object, Trial] = {}
         for trial in ranked(longest, lambda t: self._results[t.id].metrics, self.setting.objectives):
             best.setdefault(self.setting.canonical(trial.candidate), trial)

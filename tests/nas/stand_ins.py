@@ -163,6 +163,7 @@ class Instant(Pool):
         return [self.workshop.run(self.queue.pop(0), lambda progress: None)]
 
     def close(self) -> None:
+        self.workshop.close()
         self.closed = True
 
 

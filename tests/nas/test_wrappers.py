@@ -19,7 +19,9 @@ from nas.wrappers.constrain import Constrain
 from nas.wrappers.deduplicate import Deduplicate
 from nas.wrappers.enqueue import Enqueue
 from nas.wrappers.final import Final, Finale
+from nas.wrappers.rescore import Rescore
 from nas.wrappers.retry import Retry
+from nas.wrappers.share import Share
 from nas.wrappers.target import Target
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate
@@ -44,14 +46,24 @@ def everything() -> Final:
     return Final(Target(limited, 9.5), Finale(top=2, seeds=2, epochs=3))
 
 
+def sharing() -> Final:
+    around = Baseline(Deduplicate(Uniform(SETTING), shared=True), Deduplicate(Uniform(RIVAL), shared=True), 0.25)
+    limited = Budget(Retry(Share(around), 1), Limits(trials=9), lambda: 0.0)
+    return Final(Rescore(Target(limited, None), 3), Finale(top=1, seeds=1, epochs=3))
+
+
 WRAPPED: dict[str, Callable[[], Strategy]] = {
     "baseline": lambda: Baseline(Uniform(SETTING), Uniform(RIVAL), 0.3),
     "budget": lambda: Budget(Uniform(SETTING), Limits(trials=9, epochs=100), lambda: 0.0),
     "constrain": lambda: Constrain(Uniform(SETTING), {"parameters": 200}, describe),
     "deduplicate": lambda: Deduplicate(Uniform(SETTING)),
+    "deduplicate shared": lambda: Deduplicate(Uniform(SETTING), shared=True),
     "enqueue": lambda: Enqueue(Uniform(SETTING)),
     "final": lambda: Final(Budget(Uniform(SETTING), Limits(trials=5), lambda: 0.0), Finale(2, 2, 3)),
+    "rescore": lambda: Rescore(Budget(Uniform(SETTING), Limits(trials=4), lambda: 0.0), 2),
     "retry": lambda: Retry(Uniform(SETTING), 2),
+    "share": lambda: Share(Uniform(SETTING)),
+    "sharing": sharing,
     "target": lambda: Target(Uniform(SETTING), 9.0),
     "everything": everything,
 }

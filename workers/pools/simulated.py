@@ -83,6 +83,8 @@ class Simulated(Pool):
         self._running.clear()
         self._heap.clear()
         self._events.clear()
+        if self._workshop is not None:
+            self._workshop.close()
 
     def _run(self, attempt: Attempt, reports: list[Progress]) -> Result:
         if self._answer is not None:
