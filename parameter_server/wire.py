@@ -24,7 +24,7 @@ from parameter_server.store import FencedError, PushId, StoreError
 
 Json: TypeAlias = dict[str, Any]
 
-LONGEST: Final = 2**24  # bytes of a body
+LONGEST: Final = 2**23  # bytes of a body
 INLINE: Final = 2**16  # bytes of numbers that are sent in the message itself
 DTYPES: Final = ("float32", "float64", "float16", "int64", "int32")  # that a shard may be shown, to take or refuse
 
@@ -248,6 +248,7 @@ def statistics_of(data: Json) -> Statistics:
 
 def _read_pushes(body: bytes) -> Pushes:
     count, where, serial, seconds = _PUSHES.unpack_from(body)
+    seconds = min(seconds, 3600.0) if seconds > 0 else 0.0  # not a number is no time either
     at, pushes = _PUSHES.size, []
     for _ in range(count):
         shard, name, kinds, number, attempt, base, table, scale, pulls, pulled = _PUSH.unpack_from(body, at)
@@ -288,8 +289,11 @@ def _encoded(parts: tuple[PartKind, ...]) -> bytes:
     return json.dumps([[part.key, part.dtype, part.count, part.rows] for part in parts]).encode()
 
 
-@lru_cache(256)
 def _parts(data: bytes) -> tuple[PartKind, ...]:
+    return _remembered_parts(data) if len(data) <= INLINE else _parsed_parts(data)
+
+
+def _parsed_parts(data: bytes) -> tuple[PartKind, ...]:
     parts = []
     for key, dtype, count, rows in json.loads(data):
         if dtype not in DTYPES:
@@ -298,3 +302,6 @@ def _parts(data: bytes) -> tuple[PartKind, ...]:
             raise StoreError("a part of a push has no key, or no size", Outcome.CORRUPTED)
         parts.append(PartKind(key, dtype, count, max(rows, -1)))
     return tuple(parts)
+
+
+_remembered_parts = lru_cache(256)(_parsed_parts)

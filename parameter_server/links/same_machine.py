@@ -57,6 +57,7 @@ class SameMachineLink(Link):
         self.connections = connections
         self.shard = shard
         self._lock = Lock()
+        self._mapping = Lock()
         self._reader: ArenaReader | None = None
         self._mapped = ORDERED
         self._untold = [0, 0]  # pulls and bytes of them that the shard has not heard of
@@ -132,7 +133,7 @@ class SameMachineLink(Link):
         return self._asked(keys, newer_than, into or {})
 
     def close(self) -> None:
-        with self._lock:
+        with self._mapping:
             self._reader = None
         self.connections.close()
 
@@ -189,7 +190,7 @@ class SameMachineLink(Link):
 
     def _reading(self) -> ArenaReader | None:
         """The shard's memory as it is now; None where it cannot be mapped."""
-        with self._lock:
+        with self._mapping:
             if not self._mapped:
                 return None
             if self._reader is None or not self._reader.current():

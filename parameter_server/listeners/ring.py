@@ -14,7 +14,7 @@ from parameter_server.shard import Application, Heading, Shard
 from parameter_server.slots import Slot, waited
 from parameter_server.wire import Announced
 
-STALL: Final = 0.005  # seconds in all that a client may keep a shard waiting
+STALL: Final = 0.01  # seconds in all that a client may keep a shard waiting: a few turns of a busy processor
 
 
 def apply_ring(shard: Shard, push: Announced, slot: Slot) -> Answer | None:
