@@ -98,7 +98,7 @@ def test_a_shard_killed_anywhere_counts_every_push_once(tmp_path: Path, moment: 
         thread = Thread(target=work)
         thread.start()
         assert process.wait(60) == -signal.SIGKILL
-    assert total(link, pieces) in (sum(range(len(outcomes) + more)) for more in (1, 2))  # what is mapped stays whole
+    assert total(link, pieces) in [sum(range(len(outcomes) + more)) for more in (1, 2)]  # what is mapped stays whole
     again = started(tmp_path, "1", "async")
     with ended(again):
         thread.join()
