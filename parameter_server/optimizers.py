@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, final
 
 import numpy as np
 
+from parameter_server.kernels import add_product
 from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class SGD(Optimizer):
         _check(self, learning_rate=(0, math.inf))
 
     def step(self, now: Buffers, out: Buffers, gradient: Array, count: int, scale: float = 1.0) -> None:
-        np.multiply(gradient, -self.learning_rate * scale, out=out[0])
-        np.add(out[0], now[0], out=out[0])
+        add_product(out[0], now[0], -self.learning_rate * scale, gradient)
 
 
 @final
@@ -171,8 +171,7 @@ class Sum(Optimizer):
     """Adds up what is pushed: a counter, or a sum of gradients with which clients step by themselves."""
 
     def step(self, now: Buffers, out: Buffers, gradient: Array, count: int, scale: float = 1.0) -> None:
-        np.multiply(gradient, scale, out=out[0])
-        np.add(out[0], now[0], out=out[0])
+        add_product(out[0], now[0], scale, gradient)
 
 
 def _mean_square(now: Array, gradient: Array, decay: float, square: Array, spare: Array) -> None:
