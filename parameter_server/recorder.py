@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from parameter_server.link import Push
+from parameter_server.piece import Piece
+
+if TYPE_CHECKING:
+    from parameter_server.store import Array
 
 
 class Recorder(ABC):
@@ -18,3 +23,6 @@ class Recorder(ABC):
         Raises `OSError` where it cannot (a full disk): the pushes are refused, and the log is as it was. A shard may
         die between this and its commit; what it then records first after coming back has the same version.
         """
+
+    def create(self, pieces: Sequence[Piece], values: Sequence[Array]) -> None:
+        """Write down that these pieces are about to be added, as `record` does for pushes."""

@@ -67,6 +67,8 @@ class State:
             if piece.key not in self.stepping.places and piece.key not in new:
                 new[piece.key] = (piece, self._first(piece, array))
         if new:
+            if self._recorder is not None:
+                self._record_creation(self._recorder, list(new.values()))
             header = self.memory.book.header
             header["table"] += 1
             capacity = int(header["capacity"][0])
@@ -190,6 +192,12 @@ class State:
         pieces = [(self.memory.pieces[place], int(of[place])) for place in places]
         with np.errstate(all="ignore"):
             return averaged([one.push for one in together], [one.ledgers for one in together], pieces)
+
+    def _record_creation(self, recorder: Recorder, new: Sequence[tuple[Piece, Buffers]]) -> None:
+        try:
+            recorder.create([piece for piece, _ in new], [first[0] for _, first in new])
+        except OSError as error:
+            raise StoreError(f"it could not be recorded ({error}): create it again", Outcome.BUSY) from error
 
     def _first(self, piece: Piece, values: Array) -> Buffers:
         """The first numbers of a piece, and of what its optimizer remembers."""
