@@ -83,7 +83,7 @@ def check_heading(book: Book, base: int, table: int, scale: float) -> None:
 def check_part(piece: Piece, part: Part) -> None:
     """Raise when a gradient does not look like its piece."""
     values: Array = part.values
-    if values.dtype.name != piece.dtype or not values.dtype.isnative:
+    if values.dtype != piece.dtype:  # the name of a type would take 8 microseconds to be put together
         raise RefusedError(
             Outcome.WRONG_DTYPE, f"the gradient of {piece.name} is {values.dtype}, but the tensor is {piece.dtype}"
         )

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TypeAlias, final
 
 from parameter_server.link import Answer, Push, Welcome
 from parameter_server.outcome import Outcome
-from parameter_server.packing import Packing, checksum
+from parameter_server.packing import Packing, checksum, type_name
 from parameter_server.piece import Piece
 from parameter_server.policy_json import policy_from_json, policy_to_json
 from parameter_server.statistics import Histogram, Statistics
@@ -154,7 +154,7 @@ def json_of(body: bytes) -> Json:
 def announced(shard: int, push: Push, pulls: int = 0, pulled: int = 0) -> Announced:
     """What a push is, but for its numbers."""
     parts = tuple(
-        PartKind(part.key, part.values.dtype.name, part.values.size, -1 if part.rows is None else len(part.rows))
+        PartKind(part.key, type_name(part.values.dtype), part.values.size, -1 if part.rows is None else len(part.rows))
         for part in push.parts
     )
     return Announced(shard, push.id, push.base, push.table, push.scale, parts, pulls, pulled)

@@ -14,7 +14,7 @@ from parameter_server.arena_reader import ArenaReader
 from parameter_server.link import Answer, Link, Pulled, Push, Welcome
 from parameter_server.links.connection import Connection, Connections
 from parameter_server.outcome import Outcome
-from parameter_server.packing import CHUNK, Packing, checksum, fill, sound
+from parameter_server.packing import CHUNK, Packing, checksum, fill, sound, type_name
 from parameter_server.piece import Piece
 from parameter_server.slots import DATA, ORDERED, Slot, waited
 from parameter_server.statistics import Statistics
@@ -85,7 +85,7 @@ class SameMachineLink(Link):
 
     def create(self, pieces: Sequence[Piece], values: Sequence[Array]) -> tuple[str, ...]:
         arrays = [_flat(array) for array in values]
-        packing = Packing.of((array.dtype.name, array.size) for array in arrays)
+        packing = Packing.of((type_name(array.dtype), array.size) for array in arrays)
 
         def use(connection: Connection, until: float) -> Json:
             slot = connection.slot(packing.size, until)
@@ -223,7 +223,7 @@ def _fill_ring(connection: Connection, until: float, slot: Slot, arrays: Sequenc
     """Copy chunks into the ring as the shard empties it, until all are in it, or there is an answer."""
     number = 0
     for array in arrays:
-        step = CHUNK // array.itemsize
+        step, dtype = CHUNK // array.itemsize, type_name(array.dtype)
         for start in range(0, len(array), step):
             while not slot.vacant(number) and not waited(slot.vacant, number, 0.001):
                 if connection.answered():
@@ -232,7 +232,7 @@ def _fill_ring(connection: Connection, until: float, slot: Slot, arrays: Sequenc
                     raise TimeoutError("it did not answer in time")
             part = array[start : start + step]
             total = checksum(part.data)
-            slot.cell(number, array.dtype.name)[: len(part)] = part
+            slot.cell(number, dtype)[: len(part)] = part
             slot.fill(number, total)
             number += 1
 

@@ -13,7 +13,7 @@ from parameter_server.link import Answer, Part, Push
 from parameter_server.listeners.caller import Caller
 from parameter_server.listeners.ring import apply_ring
 from parameter_server.outcome import Outcome
-from parameter_server.packing import Packing, fill, sound
+from parameter_server.packing import Packing, fill, sound, type_name
 from parameter_server.piece import Piece
 from parameter_server.shard import Shard, Ticket
 from parameter_server.slots import DATA, ORDERED, Slot
@@ -193,7 +193,7 @@ class Desk:
             raise StoreError("a pull has no keys", Outcome.CORRUPTED)
         with shard.lock:
             pulled = shard.pull([str(key) for key in keys], newer_than)
-            packing = Packing.of((part.dtype.name, part.size) for part in pulled.parts.values())
+            packing = Packing.of((type_name(part.dtype), part.size) for part in pulled.parts.values())
             arrays = packing.arrays(_slot(caller, packing).file, DATA)
             sums = fill(arrays, list(pulled.parts.values()))
         reply = {"version": pulled.version, "table": pulled.table, "keys": list(pulled.parts),
