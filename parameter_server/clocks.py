@@ -9,11 +9,15 @@ if TYPE_CHECKING:
     from parameter_server.book import Book
 
 
-def ahead(book: Book, client: str, present: Iterable[str]) -> int:
-    """By how many pushes a client is ahead of the slowest of those who are present."""
-    clocks = book.clients["clock"]
+def slowest(book: Book, present: Iterable[str]) -> int | None:
+    """The lowest clock of those who are present; None when nobody is."""
     places = [book.rows[0, name] for name in present]
-    return int(clocks[book.rows[0, client]]) - int(clocks[places].min()) if places else 0
+    return int(book.clients["clock"][places].min()) if places else None
+
+
+def ahead(book: Book, client: str, clock: int | None) -> int:
+    """By how many pushes a client is ahead of a clock; of none, by 0."""
+    return 0 if clock is None else int(book.clients["clock"][book.rows[0, client]]) - clock
 
 
 def tick(book: Book, client: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Condition, Lock
 from typing import TYPE_CHECKING, final
 
 from parameter_server.admission import RefusedError, check_heading, check_sender, not_finite
 from parameter_server.application import Application, Heading
-from parameter_server.clocks import ahead
+from parameter_server.clocks import ahead, slowest
 from parameter_server.kernels import finite
 from parameter_server.link import Answer, Pulled, Push, Welcome
 from parameter_server.members import Members
@@ -213,13 +213,15 @@ class Shard:
 
     def _must_wait(self, push_id: PushId) -> bool:
         """Whether a push joins those that wait; one that waits already does, so that it is applied once."""
-        return isinstance(self.policy.mode, Sync) or self._queue.waits(push_id) or self._too_far(push_id.client)
+        return isinstance(self.policy.mode, Sync) or self._queue.waits(push_id) or not self._near([push_id.client])
 
-    def _too_far(self, client: str) -> bool:
-        mode = self.policy.mode
+    def _near(self, clients: Iterable[str]) -> list[str]:
+        """Those of some clients who are not too far ahead of the slowest."""
+        mode, book = self.policy.mode, self.memory.book
         if not isinstance(mode, Bounded) or mode.beyond != "block":
-            return False
-        return ahead(self.memory.book, client, self._members) > mode.staleness
+            return list(clients)
+        clock = slowest(book, self._members)
+        return [client for client in clients if ahead(book, client, clock) <= mode.staleness]
 
     def _wait(self, push: Push, ledgers: Sequence[int], began: float) -> Answer | Ticket:
         if not self._queue.waits(push.id):
@@ -240,8 +242,8 @@ class Shard:
     def _release(self, now: float) -> None:
         """Settle what need not wait any longer."""
         if self._barrier is None:
-            while ready := [waiting for waiting in self._queue if not self._too_far(waiting.push.id.client)]:
-                self._finish(ready[:1], now)
+            while len(self._queue) and (near := set(self._near(waiting.push.id.client for waiting in self._queue))):
+                self._finish([next(waiting for waiting in self._queue if waiting.push.id.client in near)], now)
         elif len(self._queue) >= self._barrier.waits_for(len(self._members), now):
             self._finish(list(self._queue), now)
 
