@@ -17,6 +17,7 @@ from workers.trial import Json
 FILE = "architecture.json"
 FORMAT = "cellwright-architecture"
 SCHEMA = 1
+LATER = ("training",)  # what the first files of the schema lack
 
 
 @final
@@ -25,6 +26,7 @@ class Architecture:
     """A candidate with all that is needed to build it again, and what is known of it.
 
     `space` is None where only hyperparameters were searched, `blueprint` where the space builds in its own way.
+    `training` says for how many `epochs` the weights were trained, and how, where several workers did it.
     """
 
     search: str
@@ -40,6 +42,7 @@ class Architecture:
     costs: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Json] = field(default_factory=dict)
 
     def json(self) -> dict[str, Json]:
         """Everything as plain JSON, the format's name and version first."""
@@ -64,7 +67,7 @@ class Architecture:
             raise UserError(f"{name} has schema {version!r}, but this version reads 1 to {SCHEMA}: update Cellwright")
         try:
             space, blueprint = record["space"], record["blueprint"]
-            known = {key: record[key] for key in cls.__dataclass_fields__}
+            known = {key: record[key] for key in cls.__dataclass_fields__ if key not in LATER or key in record}
             return cls(
                 **{
                     **known,

@@ -41,7 +41,7 @@ def export(
             fresh.mkdir()
             with beside(str(winner.job.get("folder") or "")):
                 write(winner, fresh, exporters)
-            _replace(target, fresh, Path(temporary, "old"))
+            replace_folder(target, fresh, Path(temporary, "old"))
     except OSError as error:
         raise UserError(f"the export cannot be written to {target}: {error.strerror or error}") from error
     return target
@@ -83,7 +83,7 @@ def _is_export(folder: Path) -> bool:
     return isinstance(record, dict) and record.get("format") == FORMAT
 
 
-def _replace(target: Path, fresh: Path, old: Path) -> None:
+def replace_folder(target: Path, fresh: Path, old: Path) -> None:
     """Put `fresh` where `target` is; an earlier export goes to `old`, and comes back should the second step fail."""
     fresh.chmod(0o755)  # the temporary folder around it is private
     if not target.exists():

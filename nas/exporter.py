@@ -33,7 +33,8 @@ class Winner:
     task hands over: name to module and example inputs with a batch of 2, the first the main one. `metrics` are those of
     the validation split and, where it was tested, of the test split. `costs` are what the search spent: `trials`,
     `epochs`, `device_seconds`, `seconds`. `examples` are inputs and outputs (`input/...`, `output/...`) that the
-    process which measured the metrics stored. `job` and `versions` are as the search was begun with.
+    process which measured the metrics stored. `job` and `versions` are as the search was begun with. `training` has the
+    `epochs` that the weights were trained for, and how, where `nas train` did it.
     """
 
     search: str
@@ -51,6 +52,7 @@ class Winner:
     costs: Mapping[str, float] = field(default_factory=dict)
     examples: Mapping[str, Tensor] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def main(self) -> tuple[nn.Module, tuple[Any, ...]]:

@@ -8,14 +8,14 @@ from nas.exporter import Winner
 from nas.history import History, TrialRecord
 from nas.jobfile.plugins import beside
 from nas.log import Log
-from nas.plan import Plan
 from nas.recorded import current_plan
 from nas.versions import versions
+from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Space
 from workers.artifacts import Artifacts
 from workers.child import EXAMPLES, network_of
 from workers.errors import DamagedError, NotFoundError, UserError
-from workers.task import State
+from workers.task import State, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,7 +71,7 @@ def find_winner(log: Log, search: str, trial: int | None = None) -> Winner:
     record, test = trained(history, search, trial)
     candidate = record.trial.candidate
     with beside(job.folder):
-        blueprint = blueprint_of(plan, record)
+        blueprint = adapted(space, plan.task, candidate)
         model = network_of(space, plan.task, candidate)
         artifacts = Artifacts.open(plan.artifacts)
         state = _state(artifacts, history, search, record)
@@ -91,6 +91,7 @@ def find_winner(log: Log, search: str, trial: int | None = None) -> Winner:
             metrics=metrics(record, test),
             costs=costs(history),
             examples=_examples(artifacts, search, test),
+            training={"epochs": record.trial.epochs},
             versions={**versions(), **{f"search {name}": v for name, v in header.versions.items() if differs(name, v)}},
         )
 
@@ -100,13 +101,11 @@ def differs(name: str, version: str) -> bool:
     return versions().get(name) != version
 
 
-def blueprint_of(plan: Plan, record: TrialRecord) -> Blueprint | None:
+def adapted(space: Space, task: Task, candidate: Candidate) -> Blueprint | None:
     """The network as data, None where the space overrides `build` or has no blueprint."""
-    space = plan.space
-    if space is None or type(space).build is not Space.build:
+    if type(space).build is not Space.build:
         return None
-    blueprint = space.blueprint(record.trial.candidate, plan.task.signature)
-    return plan.task.adapt(blueprint, record.trial.candidate)
+    return task.adapt(space.blueprint(candidate, task.signature), candidate)
 
 
 def metrics(record: TrialRecord, test: TrialRecord | None) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, final
 import typer
 from typer.core import TyperGroup
 
-from nas.cli import bench, deliver, jobs, show, steer, upkeep, watch
+from nas.cli import bench, deliver, jobs, show, steer, train, upkeep, watch
 from nas.cli.exits import explain
 from nas.cli.output import complain, write
 
@@ -16,7 +16,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Begin": (jobs.init, jobs.validate, steer.run),
     "Watch": (watch.list_, watch.status, watch.trials, watch.best, watch.compare, show.show),
     "Steer": (steer.stop, steer.resume, steer.enqueue),
-    "Hand over": (deliver.export, deliver.report),
+    "Hand over": (deliver.export, deliver.report, train.train),
     "Look after": (upkeep.gc, upkeep.doctor),
     "Measure": (bench.bench,),
 }

@@ -23,13 +23,14 @@ def explain(error: BaseException) -> tuple[str, Exit]:
     if isinstance(error, ImportError) and (shadow := _shadow(error)):
         return shadow, Exit.USAGE
     from nas.log import FullError
+    from parameter_server.store import StoreError
     from search_spaces.decision import DecisionError
     from search_spaces.space import UnfitError
     from workers.errors import DamagedError, NotFoundError, UserError
 
     if isinstance(error, NotFoundError):
         return str(error), Exit.NOT_FOUND
-    if isinstance(error, DamagedError | FullError):
+    if isinstance(error, DamagedError | FullError | StoreError):
         return str(error), Exit.FAILED
     if isinstance(error, UserError | DecisionError | UnfitError):
         return str(error), Exit.USAGE

@@ -45,6 +45,7 @@ def architecture(winner: Winner) -> Architecture:
         costs=dict(winner.costs),
         seed=winner.record.trial.seed,
         versions=dict(winner.versions),
+        training=dict(winner.training),
     )
 
 

@@ -101,7 +101,8 @@ def _scores(winner: Winner) -> str:
         share = f"{metrics['test_accuracy']:.2%}"
         if "test_correct" in metrics:
             share += f" ({metrics['test_correct']:.0f} of {metrics['test_total']:.0f})"
-        rows.append(("Test accuracy", share + "; the test set was read once, after the search"))
+        when = "this training" if "mode" in winner.training else "the search"
+        rows.append(("Test accuracy", f"{share}; the test set was read once, after {when}"))
     else:
         rows.append(("Test accuracy", "not measured: this trial was not chosen for the test"))
     rows += [(_title(name), metric(value)) for name, value in metrics.items() if name in ("accuracy", "loss")]
@@ -163,7 +164,22 @@ def _made(winner: Winner, folder: Path) -> str:
         "you pass it on. "
     )
     return (
-        f"## How it was made\n\nSeed {winner.record.trial.seed} of search `{winner.search}`. Versions: {versions}.\n\n"
+        f"## How it was made\n\nSeed {winner.record.trial.seed} of search `{winner.search}`.{_workers(winner)} "
+        f"Versions: {versions}.\n\n"
         f"The weights are yours. {source if (folder / 'model.py').is_file() else ''}"
         "The data that it was trained on have a licence of their own."
+    )
+
+
+def _workers(winner: Winner) -> str:
+    """How several workers trained it, where they did."""
+    said = winner.training
+    if "mode" not in said:
+        return ""
+    missed = sum(int(stale) * pushes for stale, pushes in said["staleness"].items())
+    mean = missed / max(1, sum(said["staleness"].values()))
+    return (
+        f" `nas train` trained it from {said['start']}: {said['workers']} workers, mode {said['mode']}, "
+        f"{count(said['pushes'])} gradients, each of {mean:.2g} updates ago on average; batch norm's statistics were "
+        "computed afterwards, from training data."
     )
