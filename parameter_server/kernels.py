@@ -43,7 +43,10 @@ def add_product(out: Array, now: Array, factor: float, values: Array) -> None:
     axpy, length = blas[0], _length()
     out, values = out.reshape(-1), values.reshape(-1)
     for start in range(0, len(out), length):
-        axpy(values[start : start + length], out[start : start + length], a=factor)
+        stretch = out[start : start + length]
+        summed = axpy(values[start : start + length], stretch, a=factor)
+        if summed is not stretch:  # it works on a copy of what is not aligned
+            np.copyto(stretch, summed)
 
 
 def warm() -> None:

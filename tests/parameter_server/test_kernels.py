@@ -57,3 +57,12 @@ def test_shapes_and_types_are_no_matter(way: str) -> None:
     assert finite(np.ones((2, 3), np.float16))
     assert not finite(np.full((2, 3), np.nan))
     assert finite(np.ones(6)[::2])
+
+
+def test_numbers_need_not_be_aligned(way: str) -> None:
+    out, now, values = (np.zeros(81, np.uint8)[1:].view(np.float64) for _ in range(3))
+    assert not out.flags.aligned
+    now[:], values[:] = 1, np.arange(10)
+    add_product(out, now, 2.0, values)
+    assert out.tolist() == [1.0 + 2 * number for number in range(10)]
+    assert finite(out)
