@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from threading import Lock
 from typing import final
 
 from parameter_server import faults
@@ -15,8 +14,9 @@ from parameter_server.place import Place
 from parameter_server.policy import Policy
 from parameter_server.recovery import recover
 from parameter_server.shard import Shard, ignore
+from parameter_server.snapshot import Snapshots
 from parameter_server.statistics import Statistics
-from parameter_server.store import FencedError
+from parameter_server.store import FencedError, StoreError
 
 
 @final
@@ -35,11 +35,8 @@ class Hosted:
             raise
         for damage in found.damages:
             report(f"shard {number}: {damage}")
-        self._probe = faults.probe(self.folder) or ignore
+        probe = faults.probe(self.folder) or ignore
         statistics = Statistics(number, recovered_from=found.source, recoveries=self.life.now.killed)
-        statistics.recovery_seconds = time.perf_counter() - began
-        self._writing = Lock()
-        self._written = -1  # version of the last snapshot
         self.shard = Shard(
             number,
             place.layout.shards,
@@ -48,20 +45,40 @@ class Hosted:
             clock=time.monotonic,
             statistics=statistics,
             recorder=found.log,
-            probe=self._probe,
+            probe=probe,
         )
+        self._snapshots = Snapshots(self.folder, self.shard, log=found.log, probe=probe)
+        self._written = (-1, -1)
+        if found.older and found.log is not None:
+            self.snapshot()  # for what a damaged log has after the damage is not to be read again
+        statistics.recovery_seconds = time.perf_counter() - began
 
     def snapshot(self) -> str:
-        return ""
+        """Write a snapshot now, and give its path; raises `StoreError`, and keeps the last, where there is no room."""
+        moment = self._moment()
+        try:
+            path = self._snapshots.write()
+        except OSError as error:
+            raise StoreError(
+                f"shard {self.number} has no new snapshot, and keeps the last one ({error}): make room on the disk of "
+                f"{self.folder}"
+            ) from error
+        self._written = moment
+        return str(path)
 
     def write_if_changed(self) -> None:
-        pass
+        """Write a snapshot unless the last one is up to date; a failure is counted and reported, and tried again."""
+        if self._moment() != self._written:
+            try:
+                self.snapshot()
+            except StoreError as error:
+                report(f"shard {self.number}: {error}")
 
     def end(self) -> None:
-        """Write the last snapshot; nobody may have the shard change after this."""
-        with self.shard.lock:
-            version = self.shard.memory.book.version
-        self.life.end(version)
+        """Write the last snapshot; nobody may have the shard change any more."""
+        self.write_if_changed()
+        if self._written == self._moment():
+            self.life.end(self._written[1])
         self.life.close()
 
     def epoch(self, epoch: int) -> int:
@@ -70,6 +87,12 @@ class Hosted:
             with suppress(FencedError):  # the supervisor learns of the higher one from what this gives
                 self.shard.epoch(max(epoch, 0))
             return int(self.shard.memory.book.header["epoch"][0])
+
+    def _moment(self) -> tuple[int, int]:
+        """How many commits the memory has taken, and the version that they lead to."""
+        with self.shard.lock:
+            book = self.shard.memory.book
+            return int(book.header["sequence"][0]), book.version
 
 
 def report(text: str) -> None:

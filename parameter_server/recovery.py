@@ -1,4 +1,4 @@
-"""Recovery: a shard's memory from what its last process left: the arena, else a snapshot, else nothing."""
+"""Recovery: a shard's memory from what its last process left: the arena, else a snapshot (and log), else nothing."""
 
 from __future__ import annotations
 
@@ -8,33 +8,78 @@ from typing import TYPE_CHECKING, final
 
 from parameter_server.arena import Arena
 from parameter_server.arena_plan import UnsoundError
-from parameter_server.life import Life
+from parameter_server.heap import HeapMemory
+from parameter_server.log import Log, replay
+from parameter_server.shard import ignore
+from parameter_server.snapshot import newest, number_of
+from parameter_server.state import State
+from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
+    from parameter_server.life import Life
     from parameter_server.memory import Memory
     from parameter_server.policy import Policy
-    from parameter_server.recorder import Recorder
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A memory, what it is from (one of `SOURCES`), and what was found damaged on the way there."""
+    """A memory, what it is from (one of `SOURCES`), and what was found damaged on the way there.
+
+    `older`: something that was acknowledged may be missing, so the memory has begun a new incarnation.
+    """
 
     memory: Memory
     source: str
-    log: Recorder | None
+    log: Log | None
+    older: bool
     damages: tuple[str, ...]
 
 
 def recover(folder: Path, policy: Policy, durability: str, life: Life) -> Recovered:
-    damages = []
-    path = folder / "arena"
+    """Go on from the best that there is; raises `StoreError` when the disk has no room.
+
+    A death anywhere in here leaves what there was, for the new arena takes the place of the old one in one step.
+    """
+    path, logged = folder / "arena", durability == "power"
+    damages: list[str] = []
     try:
-        return Recovered(Arena.open(path), "arena", None, ())
+        arena = Arena.open(path)
+        return Recovered(arena, "arena", Log(folder, arena.book.version) if logged else None, False, ())
     except FileNotFoundError:
         pass
-    except UnsoundError as error:
-        damages.append(str(error))
-    memory = Arena.create(path)
-    return Recovered(memory, "", None, tuple(damages))
+    except (ValueError, LookupError, TypeError) as error:
+        if isinstance(error, StoreError) and not isinstance(error, UnsoundError):
+            raise
+        damages.append(f"{path} is of no use: {error}")
+    memory, source, whole = _from_disk(folder, policy, logged, damages)
+    version = memory.book.version
+    older = life.before.begun > 0 and not whole and life.before.ended != version
+    if older:
+        header = memory.book.header
+        header["incarnation"] = max(int(header["incarnation"][0]), life.before.incarnation)
+        memory.book.reincarnate()
+        life.incarnate(int(header["incarnation"][0]))
+        damages.append(f"went on from {source or 'nothing'}, which may lack what was acknowledged last")
+    fronts = [memory.front(place) for place in range(len(memory.pieces))]
+    arena = Arena.create(path, memory.pieces, fronts, memory.book)
+    log = Log(folder, version) if logged else None  # which cuts off what could not be taken
+    return Recovered(arena, source, log, older, tuple(damages))
+
+
+def _from_disk(folder: Path, policy: Policy, logged: bool, damages: list[str]) -> tuple[HeapMemory, str, bool]:
+    """What snapshot and log give, what that is called, and whether it is sure to have all that was acknowledged."""
+    memory, found = HeapMemory(), newest(folder)
+    damages += found.damages
+    source = ""
+    if found.image is not None:
+        found.image.pour(memory)
+        source = "previous snapshot" if found.damages else "snapshot"
+    if not logged:
+        return memory, source, False
+    replayed = replay(folder, found.number, State(memory, policy, None, ignore))
+    damages += replayed.damages
+    if replayed.updates:
+        source = f"{source} and log" if source else "log"
+    begun = any(number_of(path) == found.number for path in folder.glob("log-*"))
+    return memory, source, begun and not replayed.damages

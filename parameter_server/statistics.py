@@ -8,7 +8,15 @@ from typing import final
 from parameter_server.outcome import Outcome
 
 SECONDS = tuple(1e-4 * 2**step for step in range(18))  # upper edges of buckets, 0.1 ms to 13 s
-SOURCES = ("", "arena", "snapshot", "snapshot and log", "previous snapshot", "previous snapshot and log")  # "": empty
+SOURCES = (
+    "",
+    "arena",
+    "snapshot",
+    "snapshot and log",
+    "previous snapshot",
+    "previous snapshot and log",
+    "log",
+)  # "": empty
 STALENESS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 

@@ -18,6 +18,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
+from parameter_server import faults
 from parameter_server.client import ShardedStore
 from parameter_server.folder import Folder, Network, held
 from parameter_server.links.network import NetworkLink
@@ -255,6 +256,47 @@ def test_a_shard_that_is_told_to_end_leaves_a_snapshot_and_is_started_again(open
     until(lambda: opened.shards(opened.running()) != before)
     assert [one.recoveries for one in store.statistics()] == [0, 0]
     assert "signal 15" in Folder(opened.folder).report.read_text()
+    assert len(list(Folder(opened.folder).shard(0).glob("snapshot-*"))) == 1
+
+
+@pytest.mark.parametrize("moment", ["before apply", "inside apply", "after apply", "after commit", "inside snapshot"])
+def test_a_shard_may_die_at_any_moment_of_a_push_or_a_snapshot(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.setenv(faults.ASKED, "yes")
+    store = opened.open()
+    store.create({"w": START})
+    push(store, 0)
+    for shard in (0, 1):
+        (Folder(opened.folder).shard(shard) / f"die {moment}").touch()
+    store.snapshot()
+    push(store, 1)
+    push(store, 2)
+    assert value(store) == -3
+    assert [one.recoveries for one in store.statistics()] == [1, 1]
+    store.snapshot()
+
+
+def test_versions_go_on_and_a_driver_is_told_when_a_shard_has_lost_its_arena(opened: Opened) -> None:
+    store = opened.open()
+    store.create({"w": START})
+    push(store, 0)
+    store.snapshot()
+    push(store, 1)
+    before = store.pull().version
+    opened.close()
+    until(opened.all_ended)
+    arena = Folder(opened.folder).shard(1) / "arena"
+    arena.write_bytes(bytes(arena.stat().st_size))
+    for snapshot in sorted(arena.parent.glob("snapshot-*"))[1:]:
+        snapshot.write_bytes(snapshot.read_bytes()[:-1])
+    store = opened.open()
+    after = store.pull().version
+    assert after[0] == before[0]
+    assert after[1] > before[1]
+    assert [one.recovered_from for one in store.statistics()] == ["arena", "previous snapshot"]
+    assert "may lack what was acknowledged last" in Folder(opened.folder).report.read_text()
+    assert np.unique(np.asarray(store.pull().tensors["w"])).tolist() == [-2.0, -1.0]
 
 
 def test_another_driver_of_the_same_epoch_shares_the_lease(opened: Opened) -> None:
