@@ -52,10 +52,11 @@ class Wait:
 
     def done(self) -> bytes | None:
         """The reply, when every push has its answer; to be called under no lock."""
-        for place, (_, ticket) in list(self.tickets.items()):
-            if ticket.answer is not None:
-                self.answers[place] = ticket.answer
-                del self.tickets[place]
+        if self.tickets:
+            for place, (_, ticket) in list(self.tickets.items()):
+                if ticket.answer is not None:
+                    self.answers[place] = ticket.answer
+                    del self.tickets[place]
         if self.tickets:
             return None
         answers = [answer for answer in self.answers if answer is not None]
@@ -78,11 +79,19 @@ class Desk:
     shards: dict[int, Shard]
     snapshot: Callable[[Caller, Header], None]
     waits: list[Wait] = field(default_factory=list)
+    _kinds: dict[Kind, Callable[[Caller, Header, bytes], None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._kinds = {
+            Kind.HELLO: self._hello, Kind.BEAT: self._beat, Kind.LEAVE: self._leave, Kind.CREATE: self._create,
+            Kind.PUSHES: self._pushes, Kind.PULL: self._pull, Kind.ARENA: self._arena, Kind.SLOT: self._slot,
+            Kind.SNAPSHOT: self._snapshot, Kind.STATISTICS: self._statistics,
+        }  # fmt: skip
 
     def answer(self, caller: Caller, head: Header, body: bytes) -> None:
         """Reply to a message, or see to it; whatever is wrong with it is a reply too, and is counted."""
         try:
-            getattr(self, f"_{head.kind.name.lower()}", self._unknown)(caller, head, body)
+            self._kinds.get(head.kind, self._unknown)(caller, head, body)
         except StoreError as error:
             if error.outcome is not None and head.kind is Kind.PUSHES:
                 self.count(head.shard, error.outcome)
@@ -205,23 +214,22 @@ class Desk:
         if came.where is Where.RING:
             self._ring(caller, head, came)
             return
-        answers: list[Answer | None] = []
-        tickets: dict[int, tuple[Shard, Ticket]] = {}
         if came.where is Where.SLOT:
             arrays = came.packing.arrays(_slot(caller, came.packing).file, DATA)
         else:
             arrays = came.packing.arrays(body, came.end)
-        numbers, sums = iter(arrays), iter(came.sums)
+        numbers, sums = iter(arrays), iter(came.sums) if came.where is Where.SLOT else None
+        wait = Wait(caller, head.request, [], {}, 0.0)
         for push in came.pushes:
-            answer = self._push(push, numbers, sums if came.where is Where.SLOT else None)
+            answer = self._push(push, numbers, sums)
             if isinstance(answer, Ticket):
-                tickets[len(answers)] = (self.shards[push.shard], answer)
-                answers.append(None)
+                wait.tickets[len(wait.answers)] = (self.shards[push.shard], answer)
+                wait.answers.append(None)
             else:
-                answers.append(answer)
-        wait = Wait(caller, head.request, answers, tickets, monotonic() + came.seconds)
+                wait.answers.append(answer)
         reply = wait.done()
         if reply is None:
+            wait.until = monotonic() + came.seconds
             self.waits.append(wait)
         else:
             caller.send(reply)

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from time import monotonic
 from typing import Final, final
 
 from parameter_server.listeners.caller import RECEIVED, Caller
@@ -41,6 +42,7 @@ class SameMachineListener:
         self._shards = {shard.number: shard for shard in shards}
         self._snapshot = snapshot
         self._desk = Desk(self._shards, self._begin_snapshot)
+        self._looked = monotonic()
         self._buffer = bytearray(RECEIVED)
         self._snapshots = ThreadPoolExecutor(1, "snapshot")
         self._written: deque[tuple[Caller, Header, Future[str]]] = deque()
@@ -88,7 +90,9 @@ class SameMachineListener:
                 self._attend(key.data, events)
         while self._written:
             self._reply_snapshot(*self._written.popleft())
-        self._desk.settle()
+        if monotonic() > self._looked + LOOK:
+            self._looked = monotonic()
+            self._desk.settle()
         for caller in self._desk.look():
             self._mind(caller)
         return True
