@@ -72,12 +72,14 @@ class Whole:
         return math.prod(self.shape)
 
 
-def cut(tensors: Sequence[Whole], shards: int) -> list[Piece]:
+def cut(tensors: Sequence[Whole], shards: int, total: int | None = None) -> list[Piece]:
     """The pieces of tensors: at most 4 MB, and at most a shard's share of them all; each is whole rows, or of one row.
 
-    So the gradient of some rows concerns a piece with all of its elements, or with rows of its own.
+    So the gradient of some rows concerns a piece with all of its elements, or with rows of its own. `total` is the
+    bytes of all tensors that are shared out, these by default.
     """
-    total = sum(tensor.size * ITEM_SIZES[tensor.dtype] for tensor in tensors)
+    if total is None:
+        total = sum(tensor.size * ITEM_SIZES[tensor.dtype] for tensor in tensors)
     limit = max(min(LARGEST, math.ceil(total / shards)), 1)
     return [piece for tensor in tensors for piece in _pieces(tensor, limit)]
 

@@ -137,6 +137,24 @@ def read_image(path: Path) -> Image:
     return Image(header["shard"], header["shards"], header["policy"], pieces, buffers, taken(header["book"]))
 
 
+def digest_of(path: Path) -> str:
+    """The digest at the end of a snapshot, which tells it from others."""
+    with path.open("rb") as file:
+        file.seek(-_DIGEST, os.SEEK_END)
+        return file.read().hex()
+
+
+def image_of(shard: Shard) -> Image:
+    """The state of a shard now, copied."""
+    with shard.lock:
+        memory = shard.memory
+        buffers = tuple(
+            tuple(np.array(one) for one in memory.front(place)) for place in range(len(memory.pieces))
+        )  # fmt: skip
+        book = memory.book.buffer.copy()
+        return Image(shard.number, shard.shards, policy_to_json(shard.policy), memory.pieces, buffers, book)
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Found:

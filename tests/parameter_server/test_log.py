@@ -132,7 +132,7 @@ def test_a_push_that_was_recorded_but_never_taken_gives_its_place_to_the_next(tm
     shard.memory.commit = _die  # type: ignore[method-assign]
     with pytest.raises(SystemExit):
         lost.push({"b": np.full(7, 100.0, "f4")}, (1,), PushId("me", 1))
-    del memory.commit  # type: ignore[method-assign]
+    del memory.commit
     memory.rollback()
     log.close()
     shard, log = recording(tmp_path, memory)
