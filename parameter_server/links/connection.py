@@ -22,6 +22,8 @@ Result = TypeVar("Result")
 
 FIRST: Final = 0.02  # seconds until a call is sent again, doubled up to the longest, and each time some less by chance
 LONGEST: Final = 0.2
+RECEIVED: Final = 2**16  # bytes that are taken from a socket at a time; for more of them malloc asks the kernel
+GONE: Final = "the process of the shard has closed the connection"
 
 
 @final
@@ -36,6 +38,7 @@ class Connection:
         self._requests = 0
         self._slot: Slot | None = None
         self._serial = 0
+        self._came = b""  # of the reply, and not yet looked at
         try:
             self._wait(until)
             self._socket.connect(str(path))
@@ -72,12 +75,11 @@ class Connection:
         """A request whose reply brings a file; None when it does not."""
         self.send(kind, shard, until)
         self._wait(until)
-        data, descriptors, _, _ = socket.recv_fds(self._socket, HEADER, 1)
+        self._came, descriptors, _, _ = socket.recv_fds(self._socket, RECEIVED, 1)
         try:
-            head = self._header(data + self._exactly(HEADER - len(data), until))
-            body = self._exactly(head.length, until)
-            if head.kind is Kind.REFUSED:
-                raise_failure(json_of(body))
+            if not self._came:
+                raise ConnectionError(GONE)
+            self.receive(until)
         except BaseException:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -116,15 +118,14 @@ class Connection:
         return head
 
     def _exactly(self, length: int, until: float) -> bytes:
-        parts = []
-        while length:
+        while len(self._came) < length:
             self._wait(until)
-            part = self._socket.recv(min(length, 2**18))
+            part = self._socket.recv(RECEIVED)
             if not part:
-                raise ConnectionError("the process of the shard has closed the connection")
-            parts.append(part)
-            length -= len(part)
-        return b"".join(parts)
+                raise ConnectionError(GONE)
+            self._came += part
+        data, self._came = self._came[:length], self._came[length:]
+        return data
 
     def _wait(self, until: float) -> None:
         left = until - monotonic()
