@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 def prepare(folder: Folder) -> None:
     """Import what the shards of a store will need, so that no fork has to."""
     import parameter_server.listeners.same_machine
+    from parameter_server.kernels import warm
 
+    warm()
     layout = folder.read_layout()
     if layout is not None and layout.network is not None:
         import parameter_server.listeners.network  # noqa: F401
