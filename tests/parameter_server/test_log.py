@@ -202,6 +202,22 @@ def test_a_full_disk_refuses_pushes_loses_none_and_goes_on_when_there_is_room(tm
     assert snapshots_failed == 1
 
 
+def test_what_could_not_be_synced_was_never_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard, log = recording(tmp_path)
+    ShardedStore(links_to([shard])).create(START)
+    push(shard, 0)
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fdatasync", fail)
+        assert not pushed_with_little_patience(shard, 1)
+    assert numbers(after_power_loss(tmp_path)[0]) == numbers(shard)
+    assert shard.memory.book.version == 1
+    log.close()
+
+
 def test_rounds_of_a_synchronous_store_are_replayed_as_they_were(tmp_path: Path) -> None:
     policy = Policy((Group(SGD(0.1)),), Sync(2))
     shard, log = recording(tmp_path, policy=policy)
