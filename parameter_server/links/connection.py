@@ -66,10 +66,12 @@ class Connection:
 
     def answered(self) -> bool:
         """Whether there is something to receive, or the end."""
+        self._socket.settimeout(0)
         try:
-            return bool(self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)) or True
+            self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
+        return True
 
     def ask_for_file(self, kind: Kind, shard: int, until: float) -> int | None:
         """A request whose reply brings a file; None when it does not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ import pytest
 from parameter_server.arena import Arena
 from parameter_server.heap import HeapMemory
 from parameter_server.link import Answer, Part, Push
-from parameter_server.links.connection import Connections
+from parameter_server.links.connection import Connection, Connections
 from parameter_server.links.same_machine import SameMachineLink
 from parameter_server.listeners.same_machine import SameMachineListener
 from parameter_server.memory import Memory
@@ -321,6 +322,30 @@ def test_who_cannot_be_reached_is_given_up_in_time(served: Served) -> None:
     with pytest.raises(UnreachableError, match=r"did not answer within 0.3 s"):
         link.hello("me", 0)
     assert time.monotonic() - before < 10
+
+
+def test_a_client_hears_an_answer_while_it_fills_the_ring(served: Served) -> None:
+    """A push that is refused at once is not copied to its end, nor waited for."""
+    served.start()
+    link = served.link(seconds=5)
+    link.hello("me", 0)
+    pieces = create(link, 4_000_000)
+    sent = push(0, dense(pieces, np.ones(4_000_000)), table=7)
+    assert link.push(sent).outcome is Outcome.MOVED
+
+
+def test_looking_for_an_answer_does_not_wait_for_one(tmp_path: Path) -> None:
+    """Else the shard would find that the client stands still."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        listening.listen()
+        before = time.monotonic()
+        connection = Connection(tmp_path / "socket", before + 20)
+        assert not connection.answered()
+        assert time.monotonic() < before + 10
+        listening.accept()[0].close()
+        assert connection.answered()
+        connection.close()
 
 
 def test_a_hundred_clients_need_one_thread(served: Served) -> None:

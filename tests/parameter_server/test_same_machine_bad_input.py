@@ -28,7 +28,7 @@ from parameter_server.packing import CHUNK
 from parameter_server.piece import Piece
 from parameter_server.policy import Group, Policy
 from parameter_server.shard import Shard
-from parameter_server.slots import Slot
+from parameter_server.slots import CELLS, Slot
 from parameter_server.store import PushId, StoreError
 from parameter_server.wire import (
     HEADER,
@@ -265,7 +265,7 @@ def test_a_flipped_bit_in_the_ring_is_seen(unchanged: tuple[Shard, Path], bad: i
     with Raw(unchanged[1]) as raw:
         assert raw.say(message(Kind.SLOT, 0, 1), slot.descriptor) is not None
         slot.begin(5)
-        for number in range(7):
+        for number in range(CELLS):
             count = min(len(ones), SIZE - number * len(ones))
             slot.cell(number, "float32")[:count] = ones[:count]
             slot.fill(number, xxhash.xxh3_64_intdigest(ones[:count].data) ^ (number == bad))
