@@ -44,9 +44,10 @@ OPTIONS: Final = (
     ("grpc.max_send_message_length", 2 * MESSAGE),
     ("grpc.keepalive_time_ms", 1_000),  # a silent partition is noticed within 3 s, not at the deadline
     ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),  # the default of 60 s would count, not the timeout above (measured)
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 50),  # a shard that was restarted is found in 0.2 s, not in 1 (measured)
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # how long connecting may take: slow networks need some, and TLS
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.enable_retries", 0),  # this file sends again
     ("grpc.enable_http_proxy", 0),  # which an environment variable would send gradients through

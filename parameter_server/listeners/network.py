@@ -27,6 +27,7 @@ OPTIONS: Final = (
     ("grpc.server.max_pending_requests_hard_limit", 200_000),
     ("grpc.keepalive_time_ms", 10_000),  # so that clients which have gone are noticed
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 500),  # clients ask every second whether somebody is there
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.server_handshake_timeout_ms", 10_000),

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from certificates import TOKEN, certificates
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from proxy import Proxy
 
 from parameter_server.codec import PAYLOAD
 from parameter_server.compression import Compression, TopK, narrowed, widened
@@ -284,6 +285,16 @@ def test_a_shard_that_accepts_and_stays_silent_is_unreachable_too(net: Net) -> N
         with pytest.raises(UnreachableError, match="did not answer"):
             link.hello("c", 0)
         link.close()
+
+
+def test_a_connection_that_falls_silent_is_given_up_long_before_the_deadline(net: Net) -> None:
+    """Keepalive: without it, the call would wait for its answer until its time is over, and then be unreachable."""
+    proxy = Proxy(net.listener(shard()).address)
+    net.stack.callback(proxy.close)
+    link = net.link(proxy.address, seconds=60)
+    link.hello("c", 0)
+    proxy.silence()
+    assert link.hello("c", 0).number == 0
 
 
 def test_many_calls_at_once_all_succeed_and_count_once(net: Net) -> None:
