@@ -16,7 +16,16 @@ from figure import say
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "README.md"
-FIGURES = ("nb201", "hyperparameters", "headline", "concurrency", "controllers", "matrix", "parameter_server")
+FIGURES = (
+    "nb201",
+    "hyperparameters",
+    "headline",
+    "concurrency",
+    "controllers",
+    "matrix",
+    "parameter_server",
+    "shared_weights",
+)
 PLAIN = ("parameter_server",)  # which searches no table, and takes none of the options of those that do
 
 

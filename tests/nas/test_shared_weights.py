@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -254,6 +257,41 @@ def test_a_search_that_is_resumed_goes_on_with_its_weights(log: Log) -> None:
     resume(began, log, {"budget": {"trials": 6}})
     again = rescored(history_of(log, began), Plan.of(job()).objectives)
     assert [one.result.metrics["updates"] for one in again if one.result is not None] == [6 * 5] * 2
+
+
+KILLED = """
+import os, signal, sys
+from nas.driver import drive
+from nas.home import open_log
+from parameter_server.client import ShardedStore
+
+plain, left = ShardedStore.push, int(sys.argv[2])
+
+def push(*arguments):
+    global left
+    answer = plain(*arguments)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+ShardedStore.push = push
+drive(sys.argv[1], open_log())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pushes", [7, 14])
+def test_a_driver_and_a_worker_that_are_killed_lose_no_push_and_repeat_none(pushes: int, log: Log) -> None:
+    """In the middle of a trial, right after a push was acknowledged."""
+    began = start(job(**HERE), log)
+    dead = subprocess.run([sys.executable, "-c", KILLED, began, str(pushes)], cwd=FOLDER, check=False)
+    assert dead.returncode == -signal.SIGKILL
+    assert resume(began, log, force=True).state == "finished"
+    history = history_of(log, began)
+    assert max(record.attempts for record in history.searched()) == 2
+    again = rescored(history, Plan.of(job()).objectives)
+    assert [one.result.metrics["updates"] for one in again if one.result is not None] == [4 * 5] * 2
 
 
 def test_a_search_does_not_begin_from_scores_of_shared_weights(log: Log) -> None:
