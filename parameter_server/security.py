@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import os
 import secrets
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
-import grpc
-
-from parameter_server.outcome import Outcome
 from parameter_server.store import StoreError
+
+if TYPE_CHECKING:
+    import grpc
 
 HEADER: Final = "authorization"
 SHORTEST: Final = 16  # characters of a token
-OPEN: Final = ("/grpc.health.v1.Health/Check",)  # without a token; it says no more than that somebody listens
 
 
 @final
@@ -51,6 +49,8 @@ class Security:
         """
         if self.certificate is None or self.key is None:
             return None
+        import grpc  # here, for tokens are made and read by processes that need no gRPC
+
         roots = None if self.authority is None else _read(self.authority)
         pair = _read(self.key), _read(self.certificate)
         shown = grpc.ssl_server_certificate_configuration([pair], roots)
@@ -61,6 +61,8 @@ class Security:
         """What a link shows and expects; None: not encrypted. Raises `StoreError` for a file that cannot be read."""
         if self.authority is None:
             return None
+        import grpc
+
         own = [None if path is None else _read(path) for path in (self.key, self.certificate)]
         credentials: grpc.ChannelCredentials = grpc.ssl_channel_credentials(_read(self.authority), *own)
         return credentials
@@ -164,27 +166,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None
-
-
-@final
-class TokenInterceptor(grpc.ServerInterceptor):
-    """Turns calls without the token away, before anything of them is read; says nothing of why."""
-
-    def __init__(self, token: str, refused: Callable[[str], None]) -> None:
-        self._expected = f"Bearer {token}".encode()
-        self._refused = refused
-
-    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
-        if details.method in OPEN:
-            return continuation(details)
-        given = [value for name, value in details.invocation_metadata if name == HEADER]
-        offered = given[0] if len(given) == 1 else b""
-        if hmac.compare_digest(offered if isinstance(offered, bytes) else offered.encode(), self._expected):
-            return continuation(details)
-        return grpc.stream_unary_rpc_method_handler(self._refuse)
-
-    def _refuse(self, _requests: Iterator[Any], context: grpc.ServicerContext) -> bytes:
-        self._refused(context.peer())
-        context.set_trailing_metadata((("outcome", str(Outcome.UNAUTHENTICATED)),))
-        context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is missing or wrong: use the one of this store")
-        return b""  # not reached, for abort raises

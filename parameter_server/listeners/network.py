@@ -14,8 +14,9 @@ from grpc_health.v1.health import HealthServicer
 from parameter_server.allocation import keep_freed_memory
 from parameter_server.codec import MESSAGE
 from parameter_server.listeners.handshakes import Handshakes
+from parameter_server.listeners.interceptor import TokenInterceptor
 from parameter_server.listeners.servicer import SERVICE, Servicer
-from parameter_server.security import Security, TokenInterceptor, guard_listener
+from parameter_server.security import Security, guard_listener
 from parameter_server.shard import Shard
 from parameter_server.store import StoreError
 
