@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,20 +48,21 @@ class Update:
 
 @final
 class Log(Recorder):
-    """The open end of the log in a folder; `version` is the shard's, and what was recorded beyond it is cut off.
+    """The open end of the log in a folder; what was recorded beyond the shard's `version` and `pieces` is cut off.
 
     That is right when the shard has taken all it recorded, or keeps its numbers by other means: a push of a later
     version was never acknowledged then, and another one is about to take its place.
     """
 
-    def __init__(self, folder: Path, version: int) -> None:
+    def __init__(self, folder: Path, version: int, pieces: Sequence[Piece]) -> None:
         self.folder = folder
         self._version = version
         self._file = -1
         self._size = 0
         segments = _segments(folder)
+        keys = {piece.key for piece in pieces}
         for path in segments:
-            _cut(path, version)
+            _cut(path, version, keys)
         self._open(segments[-1] if segments else folder / _name(0))
 
     def record(self, version: int, pushes: Sequence[Push]) -> None:
@@ -233,11 +234,14 @@ def _described(push: Push) -> dict[str, Any]:
     return {"id": push_id, "base": push.base, "table": push.table, "scale": push.scale, "parts": parts}
 
 
-def _cut(path: Path, version: int) -> None:
-    """Cut a segment where its sound records end, or those up to a version do."""
+def _cut(path: Path, version: int, keys: Set[str]) -> None:
+    """Cut a segment where its sound records end, or those up to a version and of these pieces do."""
     data, end = np.fromfile(path, np.uint8), 0
-    while (record := _record(data, end)) is not None and record[0].version <= version:
-        end = record[1]
+    while (record := _record(data, end)) is not None:
+        update, stop = record
+        if update.version > version or not all(piece.key in keys for piece in update.pieces):
+            break
+        end = stop
     if end < len(data):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:

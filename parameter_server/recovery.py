@@ -45,7 +45,8 @@ def recover(folder: Path, policy: Policy, durability: str, life: Life) -> Recove
     damages: list[str] = []
     try:
         arena = Arena.open(path)
-        return Recovered(arena, "arena", Log(folder, arena.book.version) if logged else None, False, ())
+        log = Log(folder, arena.book.version, arena.pieces) if logged else None
+        return Recovered(arena, "arena", log, False, ())
     except FileNotFoundError:
         pass
     except (ValueError, LookupError, TypeError) as error:
@@ -63,7 +64,7 @@ def recover(folder: Path, policy: Policy, durability: str, life: Life) -> Recove
         damages.append(f"went on from {source or 'nothing'}, which may lack what was acknowledged last")
     fronts = [memory.front(place) for place in range(len(memory.pieces))]
     arena = Arena.create(path, memory.pieces, fronts, memory.book)
-    log = Log(folder, version) if logged else None  # which cuts off what could not be taken
+    log = Log(folder, version, memory.pieces) if logged else None  # which cuts off what could not be taken
     return Recovered(arena, source, log, older, tuple(damages))
 
 
@@ -73,7 +74,7 @@ def _from_disk(folder: Path, policy: Policy, logged: bool, damages: list[str]) -
     damages += found.damages
     source = ""
     if found.image is not None:
-        found.image.pour(memory)
+        found.image.pour(memory, policy)
         source = "previous snapshot" if found.damages else "snapshot"
     if not logged:
         return memory, source, False

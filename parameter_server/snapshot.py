@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from parameter_server.log import Log
     from parameter_server.memory import Buffers
+    from parameter_server.policy import Policy
     from parameter_server.shard import Shard
 
 FORMAT: Final = 1
@@ -54,12 +55,23 @@ class Image:
         row = Book.size(pieces, 1) - Book.size(pieces, 0)
         return Book(self.book.copy(), pieces, (self.book.size - Book.size(pieces, 0)) // row)
 
-    def pour(self, memory: Memory) -> None:
-        """Make an empty memory hold this."""
+    def pour(self, memory: Memory, policy: Policy | None = None) -> None:
+        """Make an empty memory hold this; raises `StoreError` when optimizers of `policy` remember other things."""
+        if policy is not None:
+            self._check(policy)
         book = self.read_book()
         memory.grow(self.pieces, self.buffers, int(book.header["capacity"][0]))
         _copy_book(book, memory.book)
         memory.commit(())
+
+    def _check(self, policy: Policy) -> None:
+        for piece, buffers in zip(self.pieces, self.buffers, strict=True):
+            optimizer = policy.group(piece.name).optimizer
+            if len(buffers) != 1 + len(optimizer.slots):
+                raise StoreError(
+                    f"{piece.name} was saved with {len(buffers) - 1} arrays that its optimizer remembers, but "
+                    f"{type(optimizer).__name__} remembers {len(optimizer.slots)}: open it with the policy that it had"
+                )
 
 
 def _copy_book(source: Book, book: Book) -> None:

@@ -17,6 +17,7 @@ from parameter_server.heap import HeapMemory
 from parameter_server.log import Log, Replayed, replay
 from parameter_server.memory import Memory
 from parameter_server.optimizers import SGD, Adam
+from parameter_server.piece import Piece
 from parameter_server.policy import Group, Policy, Sync
 from parameter_server.recorder import Recorder
 from parameter_server.shard import Shard
@@ -30,7 +31,7 @@ START = {"a": np.ones((6, 2)), "b": np.ones(7, "f4")}
 
 def recording(folder: Path, memory: Memory | None = None, policy: Policy = PLAIN) -> tuple[Shard, Log]:
     memory = memory or HeapMemory()
-    log = Log(folder, memory.book.version)
+    log = Log(folder, memory.book.version, memory.pieces)
     return Shard(0, 1, memory, policy, clock=monotonic, recorder=log), log
 
 
@@ -118,7 +119,7 @@ def test_a_torn_record_is_cut_off_wherever_it_was_torn(tmp_path: Path) -> None:
             again, replayed = after_power_loss(tmp_path)
             assert numbers(again) == before
             assert not replayed.damages
-            Log(tmp_path, again.memory.book.version).close()
+            Log(tmp_path, again.memory.book.version, again.memory.pieces).close()
             assert (tmp_path / "log-000000000").read_bytes() == whole[:size]
 
 
@@ -129,7 +130,7 @@ def test_a_push_that_was_recorded_but_never_taken_gives_its_place_to_the_next(tm
     push(shard, 0)
     memory = shard.memory
     lost = ShardedStore(links_to([shard]))
-    shard.memory.commit = _die  # type: ignore[method-assign]
+    shard.memory.commit = _die  # type: ignore[method-assign, assignment]
     with pytest.raises(SystemExit):
         lost.push({"b": np.full(7, 100.0, "f4")}, (1,), PushId("me", 1))
     del memory.commit
@@ -143,6 +144,21 @@ def test_a_push_that_was_recorded_but_never_taken_gives_its_place_to_the_next(tm
     assert not replayed.damages
 
 
+def test_what_was_recorded_but_never_created_gives_its_place_to_the_next(tmp_path: Path) -> None:
+    shard, log = recording(tmp_path)
+    ShardedStore(links_to([shard])).create(START)
+    memory = shard.memory
+    memory.grow = _die  # type: ignore[method-assign, assignment]
+    with pytest.raises(SystemExit):
+        links_to([shard])[0].create([Piece("c", (2,), "float32", 0, 2)], [np.full(2, 1.0, "f4")])
+    del memory.grow
+    log.close()
+    shard, log = recording(tmp_path, memory)
+    links_to([shard])[0].create([Piece("c", (2,), "float32", 0, 2)], [np.full(2, 2.0, "f4")])
+    log.close()
+    assert numbers(after_power_loss(tmp_path)[0]) == numbers(shard)
+
+
 def pushed_with_little_patience(shard: Shard, number: int) -> bool:
     try:
         push(shard, number, patience=0.05)
@@ -153,7 +169,7 @@ def pushed_with_little_patience(shard: Shard, number: int) -> bool:
     return True
 
 
-def _die(swapped: Any) -> None:
+def _die(*arguments: Any) -> None:
     raise SystemExit
 
 

@@ -15,7 +15,7 @@ from unreliable import links_to
 
 from parameter_server.client import ShardedStore
 from parameter_server.heap import HeapMemory
-from parameter_server.optimizers import Adam
+from parameter_server.optimizers import SGD, Adam
 from parameter_server.policy import Group, Policy
 from parameter_server.shard import Shard
 from parameter_server.snapshot import Snapshots, newest, read_image
@@ -175,3 +175,10 @@ def test_who_dies_inside_a_snapshot_leaves_the_one_before(tmp_path: Path) -> Non
     Snapshots(tmp_path, shard).write()
     assert contents(recovered(tmp_path)) == contents(shard)
     assert not list(tmp_path.glob(".new-*"))
+
+
+def test_a_snapshot_is_not_poured_into_a_shard_whose_optimizer_remembers_other_things(tmp_path: Path) -> None:
+    image = read_image(Snapshots(tmp_path, trained()).write())
+    with pytest.raises(StoreError, match=r"with 2 arrays .* SGD remembers 0: open it with the policy"):
+        image.pour(HeapMemory(), Policy((Group(SGD(0.1)),)))
+    image.pour(HeapMemory(), POLICY)
