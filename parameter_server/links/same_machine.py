@@ -125,7 +125,9 @@ class SameMachineLink(Link):
                 if reader.current():
                     raise
                 continue
-            if pulled is not None and reader.current():
+            if pulled is None:
+                break
+            if reader.current():
                 with self._lock:
                     self._untold[0] += 1
                     self._untold[1] += sum(part.nbytes for part in pulled.parts.values())
