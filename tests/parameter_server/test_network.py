@@ -23,6 +23,7 @@ from parameter_server.codec import PAYLOAD
 from parameter_server.compression import Compression, TopK, narrowed, widened
 from parameter_server.heap import HeapMemory
 from parameter_server.link import Answer, Part, Push
+from parameter_server.links import network
 from parameter_server.links.direct import DirectLink
 from parameter_server.links.network import NetworkLink
 from parameter_server.listeners import servicer
@@ -219,6 +220,24 @@ def test_a_round_is_closed_by_the_last_of_its_clients(net: Net) -> None:
         answers = list(threads.map(push, "abc"))
     assert answers == [Answer(Outcome.APPLIED, 1)] * 3
     assert link.pull(["double@0"]).parts["double@0"][0] == -98.0
+
+
+def test_a_round_of_more_clients_than_a_link_sends_for_at_once_is_closed(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that wait for the round keep the last of it waiting only for a moment."""
+    monkeypatch.setattr(network, "AT_ONCE", 2)
+    of = shard(Policy((Group(SGD(1.0)),), mode=Sync(5)))
+    link = net.to(of)
+    link.create([PIECES[1]], [np.zeros(10)])
+    for client in "abcde":
+        link.hello(client, 0)
+
+    def push(client: str) -> Answer:
+        return link.push(Push(PushId(client, 0), 0, 1, [Part("double@0", np.ones(10))]))
+
+    with ThreadPoolExecutor(5) as threads:
+        assert set(threads.map(push, "abcde")) == {Answer(Outcome.APPLIED, 1)}
 
 
 def test_a_push_that_waits_is_answered_before_its_call_ends(net: Net) -> None:
