@@ -18,6 +18,7 @@ from unreliable import links_to, shards_of
 from parameter_server.checkpoint import deal, read_checkpoint, save_checkpoint, weights, write_checkpoint
 from parameter_server.client import ShardedStore
 from parameter_server.heap import HeapMemory
+from parameter_server.opened import open_store
 from parameter_server.optimizers import SGD, Adam
 from parameter_server.outcome import Outcome
 from parameter_server.policy import Group, Policy, Sync
@@ -275,3 +276,26 @@ def test_what_is_no_checkpoint_is_told_from_one(tmp_path: Path) -> None:
     (first / "checkpoint.json").write_text(json.dumps({**manifest, "format": 99}))
     with pytest.raises(StoreError, match="has the format 99"):
         read_checkpoint(first)
+
+
+def test_a_store_in_processes_is_saved_and_goes_on_as_one_of_other_shards(tmp_path: Path) -> None:
+    first = open_store(tmp_path / "first", ADAM, shards=2, processes=1)
+    try:
+        first.create({name: np.full(shape, 2.0, np.float32) for name, shape in SHAPES.items()})
+        for number in range(3):
+            assert first.push(ONES, first.pull().version, PushId("me", number)).counted
+        save_checkpoint(first, tmp_path / "checkpoint")
+        deal(tmp_path / "checkpoint", tmp_path / "second", 3)
+        second = open_store(tmp_path / "second", ADAM, shards=3, processes=1)
+        try:
+            assert [one.recovered_from for one in second.statistics()] == ["snapshot"] * 3
+            assert second.push(ONES, second.pull().version, PushId("me", 2)).outcomes == (Outcome.DUPLICATE,) * 3
+            for store in (first, second):
+                assert store.push(ONES, store.pull().version, PushId("me", 3)).counted
+            expected = first.pull().tensors
+            for name, value in second.pull().tensors.items():
+                np.testing.assert_array_equal(value, expected[name])
+        finally:
+            second.close()
+    finally:
+        first.close()
