@@ -1,6 +1,6 @@
 """The figures of the parameter server; `servers/figures.py` says what they are.
 
-    python benchmarks/parameter_server.py [--json] [--only push,pull,tcp,ray,rpc,crowd,kills] [--rounds 15]
+    python benchmarks/parameter_server.py [--json] [--only push,pull,tcp,ray,rpc,crowd,kills] [--rounds 30]
 
 Scripts of this folder see this file before the package of its name: to whoever imports it, it becomes the package.
 """

@@ -1,6 +1,6 @@
 """How close the parameter server is to the speed of memory, what others reach, and what `kill -9` costs.
 
-    python benchmarks/parameter_server.py [--json] [--only push,pull,tcp,ray,rpc,crowd,kills] [--rounds 15]
+    python benchmarks/parameter_server.py [--json] [--only push,pull,tcp,ray,rpc,crowd,kills] [--rounds 30]
 
 One configuration for all: every check on, safe against the death of any process (`servers/ours.py`). A time is a median
 of a round; who is compared takes turns within each round, and a memory copy of as many bytes, of memory that was
@@ -148,10 +148,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one object of figures and nothing else")
     parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS, metavar="PART[,PART...]")
-    parser.add_argument("--rounds", type=int, default=15, help="of pushes and pulls")
+    parser.add_argument("--rounds", type=int, default=30, help="of pushes and pulls")
     parser.add_argument("--count", type=int, default=8, help="pushes of 16 MB in a round; of 64 MB a quarter of them")
-    parser.add_argument("--crowds", type=int, default=3, help="rounds of the crowd")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of a crowd")
+    parser.add_argument("--crowds", type=int, default=5, help="rounds of the crowd")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a crowd")
     parser.add_argument("--kills", type=int, default=40)
     given = parser.parse_args()
     if unknown := set(given.only) - set(PARTS):

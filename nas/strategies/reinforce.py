@@ -87,9 +87,9 @@ class Reinforce(Strategy):
     What a refused proposal (`Deduplicate`) is replaced with is sampled alike; with every 32 refusals more evenly, so
     that a controller that has settled on one candidate does not end a search that has more to try.
 
-    Parameters follow from what was told, and are computed at the next ask: 1 ms per trial of six decisions on the
-    average (0.4 ms with `zoph2017`), so 100,000 trials that are heard again delay one ask by 2 minutes by default, 80 s
-    with `nasnet2018`, 12 s with `zoph2017`. A trial's note holds its `replica`, the number of its `batch`, the
+    Parameters follow from what was told, and are computed at the next ask: 1.4 ms per trial of six decisions on the
+    average (0.5 ms with `zoph2017`), so 100,000 trials that are heard again delay one ask by 3 minutes by default, 90 s
+    with `nasnet2018`, 17 s with `zoph2017`. A trial's note holds its `replica`, the number of its `batch`, the
     `version` of the parameters that wrote it (added up over shards), and its `log_probability`.
     """
 

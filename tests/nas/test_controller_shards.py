@@ -178,7 +178,7 @@ def test_the_next_driver_adopts_the_shards_and_counts_nothing_again() -> None:
     learning = Learning(algorithm="ppo", epochs=2, learning_rate=SMALL["learning_rate"])
     with closing(opened(str(folder), 2, learning)) as store:
         version = store.pull().version
-        pushed = sum(store.join(f"replica-{replica}.{lane}") for replica in range(5) for lane in range(6))
+        pushed = sum(store.join(f"replica-{replica}.{lane}") for replica in range(5) for lane in range(10))
     full = sum(count == SMALL["batch"] for count in batches(trials).values())
     assert version == (pushed, pushed)  # the numbers of each lane have no gap, and none counted twice
     assert 2 * (full - 10) <= pushed <= 2 * full  # ten children were under way at the last ask
