@@ -91,27 +91,22 @@ class Keeper:
 
     def _take(self) -> Channel:
         """A connection to the supervisor that has given us the lease."""
-        limit, due, starts = time.monotonic() + PATIENCE, 0.0, 0
-        while time.monotonic() < limit and starts <= STARTS:
-            channel = self._connected()
-            if channel is None:
-                self._check_machine()
-                if time.monotonic() > due and not held(self.folder.lock):
-                    self._start()
-                    due, starts = time.monotonic() + 1.0, starts + 1
-                time.sleep(LOOK)
-                continue
-            try:
-                if self._granted(channel, limit):
+        limit, due, asked = time.monotonic() + PATIENCE, 0.0, list[int]()
+        try:
+            while time.monotonic() < limit and len(asked) <= STARTS:
+                channel = self._connected()
+                if channel is None:
+                    self._check_machine()
+                    if time.monotonic() > due and not held(self.folder.lock):
+                        asked.append(self._start())
+                        due = time.monotonic() + 1.0
+                elif self._granted(channel, limit):
                     return channel
-            except BaseException:
-                channel.close()
-                raise
-            channel.close()
-            time.sleep(LOOK)
-        raise StoreError(
-            f"the store in {self.folder.path} did not start within {PATIENCE:g} s: {self.folder.report} says why"
-        )
+                time.sleep(LOOK)
+        finally:
+            for end in asked:
+                os.close(end)  # whichever supervisor comes late learns that it is not asked for any more
+        raise StoreError(f"the store in {self.folder.path} does not start: {self.folder.report} says why")
 
     def _connected(self) -> Channel | None:
         address = self.folder.read_address()
@@ -127,7 +122,16 @@ class Keeper:
             raise StoreError(f"the store in {self.folder.path} runs on another machine: connect to it, or end it there")
 
     def _granted(self, channel: Channel, limit: float) -> bool:
-        """Whether the lease is ours; False when the supervisor ended first."""
+        """Whether the lease is ours; the connection is closed when it is not, as when the supervisor ended first."""
+        granted = False
+        try:
+            granted = self._asked(channel, limit)
+        finally:
+            if not granted:
+                channel.close()
+        return granted
+
+    def _asked(self, channel: Channel, limit: float) -> bool:
         channel.send({"driver": self.epoch})
         while time.monotonic() < limit:
             messages = channel.receive()
@@ -145,17 +149,33 @@ class Keeper:
                     return True
         return False
 
-    def _start(self) -> None:
+    def _start(self) -> int:
+        """Start a supervisor; gives a descriptor that stays open for as long as it is asked for."""
         report = self.folder.report
         with contextlib.suppress(FileNotFoundError):
             if report.stat().st_size > REPORT_LIMIT:
                 os.replace(report, report.with_suffix(".log.1"))
-        with report.open("ab") as file:
-            subprocess.run(
-                [sys.executable, "-P", "-m", "parameter_server.supervisor", str(self.folder.path.resolve())],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env={**os.environ, **ENVIRONMENT},
-                check=False,
-            )  # it leaves its parent at once
+        theirs, ours = os.pipe()
+        try:
+            with report.open("ab") as file:
+                subprocess.run(
+                    [
+                        sys.executable,
+                        "-P",
+                        "-m",
+                        "parameter_server.supervisor",
+                        str(self.folder.path.resolve()),
+                        "--asked",
+                    ],
+                    stdin=theirs,
+                    stdout=file,
+                    stderr=file,
+                    env={**os.environ, **ENVIRONMENT},
+                    check=False,
+                )  # it leaves its parent at once
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        return ours

@@ -47,12 +47,12 @@ def serve(place: Place) -> int:
             hosted = [Hosted(place, number, policy) for number in place.shards]
             network = _listen(place, hosted, stack)
             tie = Tie(place, lambda epoch: max(one.epoch(epoch) for one in hosted), network)
-            stack.callback(tie.close)
-            _write_from_time_to_time(place.interval, hosted, stack)
+            write_from_time_to_time(place.interval, hosted, stack)
             reason = tie.hold()
         report(f"shards {place.shards} end: {reason}")
         for one in hosted:
             one.end()
+        tie.close()  # so late, for a second signal must not end the writing
     except Exception as error:
         trouble = str(error) if isinstance(error, StoreError) else "".join(traceback.format_exception(error))
         report(f"shards {place.shards}: {trouble}")
@@ -84,7 +84,8 @@ def _listen(place: Place, hosted: Sequence[Hosted], stack: ExitStack) -> Mapping
     return {str(number): over_network.address for number in by_number}
 
 
-def _write_from_time_to_time(interval: float, hosted: Sequence[Hosted], stack: ExitStack) -> None:
+def write_from_time_to_time(interval: float, hosted: Sequence[Hosted], stack: ExitStack) -> None:
+    """Write snapshots of what has changed, every `interval` seconds, in a thread that ends with the stack."""
     ended = Event()
 
     def write() -> None:

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import gc
 import os
+import select
 import selectors
 import signal
 import socket
@@ -26,6 +27,7 @@ from parameter_server.drivers import Drivers
 from parameter_server.folder import Address, Folder, Layout, held, machine, patiently_locked, socket_folder
 from parameter_server.place import ENVIRONMENT, FREE, LEASES, Place, Seat
 from parameter_server.store import StoreError
+from parameter_server.waking import Waking
 
 if TYPE_CHECKING:
     Body: TypeAlias = Callable[[Place], int]
@@ -44,12 +46,13 @@ class Supervisor:
         self.sockets = socket_folder(folder.path, folder.read_address())
         places = [Place(folder.path, self.sockets, layout, process, lease) for process in range(layout.processes)]
         self.seats = [Seat(place, network=self._known(place)) for place in places]
-        self.drivers = Drivers(lease, max(lease, PATIENCE), time.monotonic)
+        self.drivers = Drivers(lease, PATIENCE, time.monotonic)
         self.ending = ""
         self.selector = selectors.DefaultSelector()
         self.address = self._address()
         self.listener = self._listening()
-        self.woken, self.waker = self._hearing_signals()
+        self.waking = Waking({signal.SIGCHLD: lambda *_: None, signal.SIGTERM: self._told_to_end})
+        self.selector.register(self.waking, selectors.EVENT_READ, self.waking.clear)
 
     def run(self) -> None:
         """Until the lease is over, and no shard process is left."""
@@ -81,16 +84,6 @@ class Supervisor:
         listener.listen(128)
         self.selector.register(listener, selectors.EVENT_READ, self._accept)
         return listener
-
-    def _hearing_signals(self) -> tuple[socket.socket, socket.socket]:
-        woken, waker = socket.socketpair()
-        woken.setblocking(False)
-        waker.setblocking(False)
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, self._told_to_end)
-        self.selector.register(woken, selectors.EVENT_READ, partial(_drain, woken))
-        return woken, waker
 
     def _told_to_end(self, *_: object) -> None:
         self.ending = "told to end"
@@ -124,9 +117,6 @@ class Supervisor:
         """In the child: be a shard process, with nothing that belongs to the supervisor."""
         status = 1
         try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
             self.close()
             os.close(self.lock)
             status = self.body(place)
@@ -265,22 +255,21 @@ class Supervisor:
         for key in list(self.selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
         self.selector.close()
-        self.waker.close()
 
 
-def _drain(woken: socket.socket) -> None:
-    with contextlib.suppress(BlockingIOError):
-        woken.recv(4096)
+def _open_input() -> bool:
+    """Whether who holds the other end of standard input still does; it never writes."""
+    return not select.select([0], [], [], 0)[0]
 
 
-def oversee(path: Path, body: Body) -> int:
-    """Supervise the store in a folder until it is over; at once where another process does."""
+def oversee(path: Path, body: Body, asked: Callable[[], bool] = lambda: True) -> int:
+    """Supervise the store in a folder until it is over; ends at once where another process does, or nobody asks."""
     folder = Folder(path)
     layout = folder.read_layout()
     if layout is None:
         raise StoreError(f"there is no store in {path}: open_store founds one")
     lock = patiently_locked(folder.lock, GRASP)
-    if lock is None:
+    if lock is None or not asked():
         return 0
     gc.freeze()  # what was imported is never collected, so that forks go on sharing its memory
     supervisor = Supervisor(folder, layout, LEASES * float(layout.policy["lease"]), body, lock)
@@ -296,6 +285,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m parameter_server.supervisor", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--foreground", action="store_true", help="stay a child of who starts it")
+    parser.add_argument("--asked", action="store_true", help="end when standard input is at its end before the start")
     arguments = parser.parse_args()
     if not arguments.foreground:
         if os.fork():
@@ -303,12 +293,12 @@ def main() -> int:
         os.setsid()
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
         again = [sys.executable, "-P", "-m", "parameter_server.supervisor", str(arguments.folder), "--foreground"]
-        os.execve(sys.executable, again, {**os.environ, **ENVIRONMENT})
+        os.execve(sys.executable, again + ["--asked"] * arguments.asked, {**os.environ, **ENVIRONMENT})
     from parameter_server.shard_process import prepare, serve
 
     try:
         prepare(Folder(arguments.folder))
-        return oversee(arguments.folder, serve)
+        return oversee(arguments.folder, serve, _open_input if arguments.asked else lambda: True)
     except StoreError as error:
         sys.stderr.write(f"{error}\n")
         return 2

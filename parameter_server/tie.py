@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
@@ -13,6 +12,7 @@ from typing import Final, final
 from parameter_server.channel import Channel
 from parameter_server.folder import supervisor_socket
 from parameter_server.place import Place
+from parameter_server.waking import Waking
 
 SEARCH: Final = 0.05  # seconds between two looks for a supervisor
 
@@ -28,11 +28,7 @@ class Tie:
         self.place, self.take, self.network = place, take, network
         self._epoch = take(-1)
         self._told = ""
-        self._woken, self._waker = socket.socketpair()
-        self._waker.setblocking(False)
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
+        self._waking = Waking(dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._signalled))
 
     def hold(self) -> str:
         """Until the process is told to end, or has found no supervisor for its grace time; gives the reason."""
@@ -46,14 +42,12 @@ class Tie:
             elif time.monotonic() > limit:
                 self._told = f"there has been no supervisor for {self.place.grace:g} s"
             else:
-                self._wait((self._woken,), SEARCH)
+                self._wait((self._waking,), SEARCH)
         return self._told
 
     def close(self) -> None:
-        """Let go of the descriptors."""
-        signal.set_wakeup_fd(-1)
-        self._woken.close()
-        self._waker.close()
+        """Have signals do what they did before."""
+        self._waking.close()
 
     def _signalled(self, number: int, _frame: object) -> None:
         self._told = f"signal {number}"
@@ -76,7 +70,7 @@ class Tie:
     def _hear(self, channel: Channel) -> None:
         """Until the supervisor is gone, or says that all is over."""
         while not self._told:
-            messages = channel.receive() if channel in self._wait((channel, self._woken)) else []
+            messages = channel.receive() if channel in self._wait((channel, self._waking)) else []
             if messages is None:
                 return
             for message in messages:
@@ -86,7 +80,7 @@ class Tie:
                 elif "end" in message:
                     self._told = str(message["end"])
 
-    def _wait(self, ends: Sequence[Channel | socket.socket], seconds: float | None = None) -> list[object]:
+    def _wait(self, ends: Sequence[Channel | Waking], seconds: float | None = None) -> list[object]:
         """Those of the ends that have something to read."""
         with selectors.DefaultSelector() as selector:
             for end in ends:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -305,6 +306,32 @@ def test_another_driver_of_the_same_epoch_shares_the_lease(opened: Opened) -> No
     first.close()
     push(second, 0)
     assert value(second) == -1
+
+
+def test_drivers_that_open_a_new_store_at_once_get_one_store(opened: Opened) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        stores = [future.result() for future in [pool.submit(opened.open) for _ in range(4)]]
+    assert sum(len(store.create({"w": START})) for store in stores) == 1
+    for number, store in enumerate(stores):
+        push(store, 0, f"client-{number}")
+    assert value(stores[0]) == -4
+    assert len(opened.seen) == 3
+
+
+def test_a_driver_that_was_frozen_for_longer_than_its_lease_starts_the_store_again(opened: Opened) -> None:
+    driver = Driver(opened.folder, 0.2)
+    until(lambda: driver.acknowledged() >= 3)
+    opened.running()
+    driver.process.send_signal(signal.SIGSTOP)
+    until(opened.all_ended)
+    before = driver.acknowledged()
+    driver.process.send_signal(signal.SIGCONT)
+    until(lambda: driver.acknowledged() >= before + 3)
+    opened.running()
+    driver.kill()
+    until(opened.all_ended)
+    store = opened.open(Policy((Group(SGD(1.0)),), lease=0.2))
+    assert -value(store) - driver.acknowledged() in (0, 1)
 
 
 def test_a_driver_of_an_earlier_epoch_is_turned_away(opened: Opened) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +23,10 @@ from parameter_server.piece import Piece
 from parameter_server.place import Place
 from parameter_server.policy import Group, Policy
 from parameter_server.policy_json import policy_to_json
-from parameter_server.store import PushId
+from parameter_server.shard_process import write_from_time_to_time
+from parameter_server.store import PushId, StoreError
 
+PATIENCE = 60.0  # seconds; far above what anything takes
 POLICY = Policy((Group(Momentum(0.5)),))
 PIECE = Piece("w", (1000,), "float32", 0, 1000)
 
@@ -252,6 +258,43 @@ def test_a_snapshot_is_only_written_when_something_has_changed(life: Life) -> No
     life.hosted.write_if_changed()
     life.hosted.write_if_changed()
     assert life.hosted.shard.statistics.snapshots == 1
+
+
+def test_snapshots_are_written_from_time_to_time_while_something_changes(life: Life) -> None:
+    limit = time.monotonic() + PATIENCE
+    with ExitStack() as stack:
+        write_from_time_to_time(0.01, [life.hosted], stack)
+        for times in (1, 2):
+            life.push()
+            while life.hosted.shard.statistics.snapshots < times:
+                assert time.monotonic() < limit
+                time.sleep(0.01)
+    assert len(list(life.folder.glob("snapshot-*"))) == 2
+
+
+def test_a_full_disk_leaves_the_last_snapshot_is_counted_and_is_tried_again(
+    life: Life, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    life.push()
+    life.hosted.snapshot()
+    life.push()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match=r"keeps the last one .*No space left on device.*: make room on the disk"):
+            life.hosted.snapshot()
+        life.hosted.write_if_changed()
+    assert "No space left" in capsys.readouterr().err
+    statistics = life.hosted.shard.statistics
+    assert (statistics.snapshots, statistics.snapshots_failed) == (1, 2)
+    life.hosted.write_if_changed()
+    assert statistics.snapshots == 2
+    life.damage("arena")
+    life.again()
+    assert life.version % INCARNATION == 2
 
 
 def test_a_death_inside_a_recovery_leaves_what_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,6 +214,21 @@ def test_of_two_supervisors_one_oversees_and_the_other_ends_at_once(store: Overs
     assert len(store.births()) == 2
 
 
+def test_a_supervisor_that_comes_when_it_is_not_asked_for_any_more_starts_nothing(store: Overseen) -> None:
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "parameter_server.supervisor",
+        str(store.folder.path),
+        "--foreground",
+        "--asked",
+    ]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)  # which is at its end
+    assert ended.returncode == 0
+    assert store.folder.read_address() is None
+
+
 def test_a_driver_of_a_later_epoch_fences_the_earlier_one_off(store: Overseen) -> None:
     store.supervise()
     early, _ = store.ask(1)
