@@ -79,7 +79,9 @@ class Slot:
         except OSError as error:
             os.close(descriptor)
             raise StoreError(f"this is no slot: {error}", Outcome.CORRUPTED) from error
-        return cls(descriptor)
+        slot = cls(descriptor)
+        slot.close()  # the mapping is enough, and a process has few descriptors
+        return slot
 
     def cell(self, number: int, dtype: str) -> NDArray[Any]:
         """Where chunk `number` of a push goes in the ring."""
@@ -119,7 +121,7 @@ class Slot:
         self._words[_EMPTIED] = number + 1
 
     def close(self) -> None:
-        """Let go of the memory; it is unmapped when no array shows it any more."""
+        """Let go of the file; its memory stays for as long as this, or an array in it, is there."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1

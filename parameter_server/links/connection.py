@@ -14,6 +14,7 @@ from threading import Lock
 from time import monotonic, sleep
 from typing import Final, TypeVar, final
 
+from parameter_server.allocation import keep_freed_memory
 from parameter_server.slots import Slot
 from parameter_server.store import StoreError, UnreachableError
 from parameter_server.wire import HEADER, Header, Kind, header, json_of, message, raise_failure
@@ -147,6 +148,7 @@ class Connections:
         self._idle: list[Connection] = []
         self._owner = os.getpid()
         self._chance = random.Random(str(path))
+        keep_freed_memory()  # what was pulled into new memory, and dropped, is the next pull's
 
     def call(self, use: Callable[[Connection, float], Result], *, keep: bool = True) -> Result:
         """Use a connection until there is a result, with others when one ends; it gets the moment of its deadline.
