@@ -70,6 +70,7 @@ class Arena(Memory):
             views = Views(file, Plan.read(file))
             block = _newest(views)
             book = Book(views.blocks[block].book.copy(), len(views.plan.pieces), views.plan.capacity)
+            views.end_commit(book.sequence)
             return cls(path, lock, file, book, block)
         except BaseException:
             os.close(lock)
@@ -90,6 +91,7 @@ class Arena(Memory):
         self.book.seal()
         block = 1 - self._block  # a death while it is written leaves the other
         self._views.blocks[block].write(_marks(self._views, self.book), self.book)
+        self._views.end_commit(self.book.sequence)
         self._block = block
 
     def rollback(self) -> None:
@@ -137,6 +139,7 @@ def _written(
         book.seal()
         for block in views.blocks:
             block.write(_marks(views, book), book)
+        views.end_commit(book.sequence)
         os.rename(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -196,13 +199,16 @@ def _locked(path: Path) -> int:
 
 
 def _newest(views: Views) -> int:
-    """Which block counts; raises `UnsoundError` where none does, or numbers that it calls current were written over."""
+    """Which block counts; raises `UnsoundError` where none does, or not the last, or its numbers were written over."""
     pieces, capacity = len(views.plan.pieces), views.plan.capacity
     books = [Book(block.book, pieces, capacity) for block in views.blocks]
     sound = [number for number, book in enumerate(books) if views.blocks[number].sound() and book.sound()]
     if not sound:
         raise UnsoundError("both books of the arena are damaged")
-    newest = max(sound, key=lambda number: int(books[number].header["sequence"][0]))
+    newest = max(sound, key=lambda number: books[number].sequence)
+    lacking = views.lacks(books[newest].sequence)
+    if lacking or (lacking is None and len(sound) < len(books)):
+        raise UnsoundError("the newest book of the arena is damaged, and the one before lacks what was done since")
     if not np.array_equal(views.blocks[newest].marks, _marks(views, books[newest])):
         raise UnsoundError("the newest book of the arena is damaged, and numbers of the one before are written over")
     return newest

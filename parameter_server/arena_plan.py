@@ -1,10 +1,14 @@
 """Plan: what is where in the file of an arena, and how the file itself says so.
 
-A page of header with checksum; the table of pieces as JSON, with a checksum; for every piece and each of its two sets
-of buffers a mark, counted up before the set is written over; two blocks for the book; the buffers.
+A page of header with checksum, and with the number of the last commit at its end; the table of pieces as JSON, with a
+checksum; for every piece and each of its two sets of buffers a mark, counted up before the set is written over; two
+blocks for the book; the buffers.
 
 A block is a seal, the marks of the sets in front, and the bytes of the book. The seal is a checksum of all but the
 clients, of which the book has one of its own: so who only reads numbers checks a few hundred bytes.
+
+The number of the last commit is one word, written once its block is whole: so a newest block that was torn by a death
+is told from one that was damaged later, whose commit was acknowledged.
 """
 
 from __future__ import annotations
@@ -38,7 +42,8 @@ LONGEST: Final = 2**28  # bytes of the table of pieces
 
 _HEADER: Final = struct.Struct("<8s64sQQQ")  # magic, boot, bytes of the file, bytes and checksum of the table
 _SUM: Final = struct.Struct("<Q")
-_MAGIC: Final = b"cwarena1"
+_MAGIC: Final = b"cwarena2"
+_HALF: Final = 2**32 - 1
 
 
 @final
@@ -113,6 +118,7 @@ class Views:
     def __init__(self, file: mmap, plan: Plan) -> None:
         self.plan = plan
         pieces = len(plan.pieces)
+        self._last: NDArray[np.uint64] = np.ndarray(1, np.uint64, file, PAGE - _SUM.size)
         self.marks: NDArray[np.uint64] = np.ndarray((2, pieces), np.uint64, file, plan.marks)
         size = block_size(pieces, plan.capacity)
         self.blocks = tuple(Block(np.ndarray(size, np.uint8, file, offset), pieces) for offset in plan.blocks)
@@ -120,6 +126,20 @@ class Views:
             (_arrays(file, piece, first), _arrays(file, piece, second))
             for piece, (first, second) in zip(plan.pieces, plan.sets, strict=True)
         ]
+
+    def end_commit(self, sequence: int) -> None:
+        """The block of this commit is whole. The word is written at once, and its halves vouch for each other."""
+        low = sequence & _HALF
+        self._last[0] = low << 32 | low ^ _HALF
+
+    def lacks(self, sequence: int) -> int | None:
+        """How many commits that ended came after this one; None when the word is damaged."""
+        word = int(self._last[0])
+        low = word >> 32
+        if low ^ _HALF != word & _HALF:
+            return None
+        after = (low - sequence) & _HALF
+        return 0 if after == _HALF else after  # one may have died before it ended
 
 
 @final

@@ -99,6 +99,11 @@ class Book:
     def version(self) -> int:
         return int(self.header["version"][0])
 
+    @property
+    def sequence(self) -> int:
+        """How often it was sealed."""
+        return int(self.header["sequence"][0])
+
     def grown(self, pieces: int, capacity: int) -> Book:
         """The same in a larger buffer; new pieces have never stepped, and belong to ledger 0."""
         book = Book.empty(pieces, capacity)
