@@ -392,6 +392,8 @@ def test_workers_of_another_machine_reach_a_shard_where_it_was_after_it_was_kill
     assert address is not None
     assert len(set(address.network)) == 2
     assert Folder(opened.folder).token.stat().st_mode & 0o777 == 0o600
+    threads = Path(f"/proc/{opened.running().supervisor}/task")
+    assert not threads.exists() or len(list(threads.iterdir())) == 1  # or its forks would not be sound
     elsewhere = connect(replace(address, machine="another"))
     opened.stores.insert(0, elsewhere)
     assert all(isinstance(link, NetworkLink) for link in elsewhere.links)
