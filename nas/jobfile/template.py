@@ -46,6 +46,9 @@ budget:
 # Where trials run: local (processes of this machine) or ray (a cluster, or this machine)
 pool: local                     # {name: local, slots: 2}
 
+# Whether each child has weights of its own, or all of a space of cells share those of one network: own or shared
+# weights: shared
+
 # The share of the epochs that random search gets, so that the report can compare at equal numbers; 0 for none.
 baseline: 0.2
 

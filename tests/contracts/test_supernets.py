@@ -123,6 +123,15 @@ def test_names_are_the_same_in_another_process(name: str) -> None:
     assert len(json.loads(told[0])) > 10
 
 
+def test_a_block_that_does_the_same_twice_has_two_tensors_for_it() -> None:
+    """As in the stand-alone network, whose halves begin differently."""
+    space = PnasSpace(blocks=1)
+    candidate = space.candidate_of([(0, 1, 0, 1)])
+    one = child(space, candidate)
+    names = [name for share in one.shares.values() for name in share.names]
+    assert len(set(names)) == len(names)
+
+
 @pytest.mark.parametrize("space", [PnasSpace(), NasnetSpace(combine=("add",))], ids=["pnas", "nasnet"])
 def test_a_network_whose_halves_are_swapped_uses_the_same_tensors(space: Space) -> None:
     """The halves of a block are added, in whatever order."""
