@@ -109,11 +109,8 @@ class Log(Recorder):
         """Write a record, durably; where that fails, the file is cut to what it was."""
         text = json.dumps(meta, separators=(",", ":")).encode()
         bodies = [memoryview(text), *(np.ascontiguousarray(one).data.cast("B") for one in arrays if one.size)]
-        digest = xxhash.xxh3_64()
-        for body in bodies:
-            digest.update(body)
         length = sum(map(len, bodies))
-        head = np.array([(_MAGIC, len(text), length, digest.intdigest())], _HEAD)
+        head = np.array([(_MAGIC, len(text), length, _checksum(len(text), bodies))], _HEAD)
         try:
             _write_all(self._file, self._size, [memoryview(head.tobytes()), *bodies])
             os.fdatasync(self._file)
@@ -127,16 +124,21 @@ class Log(Recorder):
 @final
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """How many updates were taken, and what was found damaged; what came after damage could not be taken."""
+    """How many updates were taken, and what was found damaged; what came after damage could not be taken.
+
+    `torn`: what ends in the middle of a record. One that was torn as it was written was never acknowledged, but one
+    that was damaged later looks the same.
+    """
 
     updates: int
     damages: tuple[str, ...]
+    torn: tuple[str, ...] = ()
 
 
 def replay(folder: Path, since: int, state: State) -> Replayed:
     """Let a state take what was recorded in a folder after snapshot `since`; a state that has it already skips it."""
-    taken, damages = 0, list[str]()
-    for update in _updates(folder, since, damages):
+    taken, damages, torn = 0, list[str](), list[str]()
+    for update in _updates(folder, since, damages, torn):
         try:
             if update.pieces:
                 taken += bool(state.create(update.pieces, update.values))
@@ -146,7 +148,7 @@ def replay(folder: Path, since: int, state: State) -> Replayed:
         except StoreError as error:
             damages.append(f"{folder}: {error}")
             break
-    return Replayed(taken, tuple(damages))
+    return Replayed(taken, tuple(damages), tuple(torn))
 
 
 def _let_in(state: State, pushes: Sequence[Push]) -> None:
@@ -159,7 +161,7 @@ def _let_in(state: State, pushes: Sequence[Push]) -> None:
     state.memory.commit(())
 
 
-def _updates(folder: Path, since: int, damages: list[str]) -> Iterator[Update]:
+def _updates(folder: Path, since: int, damages: list[str], torn: list[str]) -> Iterator[Update]:
     """What counts of the segments: of two records of one version the later, for the earlier was never acknowledged."""
     held: Update | None = None
     for path in _segments(folder):
@@ -173,6 +175,8 @@ def _updates(folder: Path, since: int, damages: list[str]) -> Iterator[Update]:
             held = update
         if _goes_on(data, end):
             damages.append(f"{path} is damaged after {end} bytes")
+        elif end < len(data):
+            torn.append(f"{path} has {len(data) - end} bytes after its last record that are none")
     if held is not None:
         yield held
 
@@ -187,10 +191,18 @@ def _record(data: NDArray[np.uint8], start: int) -> tuple[Update, int] | None:
     if head["magic"] != _MAGIC or stop > len(data) or head["meta"] > head["length"]:
         return None
     body = data[begin:stop]
-    if xxhash.xxh3_64_intdigest(body.data) != head["checksum"]:
-        return None
     size = int(head["meta"])
+    if _checksum(size, [body.data]) != head["checksum"]:
+        return None
     return _read(json.loads(body[:size].tobytes()), body[size:].tobytes()), stop
+
+
+def _checksum(meta: int, bodies: Sequence[memoryview]) -> int:
+    """Of a record, with the length of its JSON, by which the rest is found."""
+    digest = xxhash.xxh3_64(seed=meta)
+    for body in bodies:
+        digest.update(body)
+    return digest.intdigest()
 
 
 def _goes_on(data: NDArray[np.uint8], end: int) -> bool:

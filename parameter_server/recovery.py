@@ -53,9 +53,9 @@ def recover(folder: Path, policy: Policy, durability: str, life: Life) -> Recove
         if isinstance(error, StoreError) and not isinstance(error, UnsoundError):
             raise
         damages.append(f"{path} is of no use: {error}")
-    memory, source, whole = _from_disk(folder, policy, logged, damages)
+    memory, source, whole = _from_disk(folder, policy, logged, life.before.ended, damages)
     version = memory.book.version
-    older = life.before.begun > 0 and not whole and life.before.ended != version
+    older = life.before.begun > 0 and not whole
     if older:
         header = memory.book.header
         header["incarnation"] = max(int(header["incarnation"][0]), life.before.incarnation)
@@ -68,19 +68,26 @@ def recover(folder: Path, policy: Policy, durability: str, life: Life) -> Recove
     return Recovered(arena, source, log, older, tuple(damages))
 
 
-def _from_disk(folder: Path, policy: Policy, logged: bool, damages: list[str]) -> tuple[HeapMemory, str, bool]:
-    """What snapshot and log give, what that is called, and whether it is sure to have all that was acknowledged."""
+def _from_disk(
+    folder: Path, policy: Policy, logged: bool, ended: int, damages: list[str]
+) -> tuple[HeapMemory, str, bool]:
+    """What snapshot and log give, what that is called, and whether it is sure to have all that was acknowledged.
+
+    The process before wrote its last snapshot at version `ended`. The one before that may have the same version, and
+    lack tensors or attempts all the same.
+    """
     memory, found = HeapMemory(), newest(folder)
     damages += found.damages
     source = ""
     if found.image is not None:
         found.image.pour(memory, policy)
         source = "previous snapshot" if found.damages else "snapshot"
+    last = found.image is not None and not found.damages and memory.book.version == ended
     if not logged:
-        return memory, source, False
+        return memory, source, last
     replayed = replay(folder, found.number, State(memory, policy, None, ignore))
-    damages += replayed.damages
+    damages += replayed.damages + replayed.torn
     if replayed.updates:
         source = f"{source} and log" if source else "log"
     begun = any(number_of(path) == found.number for path in folder.glob("log-*"))
-    return memory, source, begun and not replayed.damages
+    return memory, source, last or (begun and not replayed.damages and not replayed.torn)
