@@ -184,7 +184,10 @@ def measured(given: Namespace) -> dict[str, Any]:
     truths = [fmean(_ends(row)) for row in trainings]
     rows = []
     for place, budget in enumerate(BUDGETS):
-        picks = [Pick(_way(truths, _argmax(run[place])), _rho(run[place], truths)) for run in scores]
+        judges = [
+            [fmean(_ends(row, but=repeat)) for row in trainings] for repeat in range(REPEATS)
+        ]  # as for the others
+        picks = [Pick(_way(one, _argmax(run[place])), _rho(run[place], one)) for run in scores for one in judges]
         rows.append(
             {
                 "trainings": budget,
