@@ -38,7 +38,7 @@ WORKERS = 4
 ALONE = "alone"
 MODES = (ALONE, "async", "sync", "bounded")
 ALLOWED, LEAST = 0.01, 0.65
-FREE = {"momentum": 0.0, "batch_size": 32}  # where nobody waits for all
+FREE = {"momentum": 0.0, "batch_size": 16, "learning_rate": 0.15}  # where nobody waits for all: 73.3 %, with 32 71.2 %
 
 
 @final
