@@ -151,8 +151,15 @@ class Folder:
 
     def found(self, layout: Layout) -> Layout:
         """Write down what the store is, unless somebody has; gives what is written."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        name = _written(self.path, layout.to_json())
+        if (known := self.read_layout()) is not None:
+            return known
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            name = _written(self.path, layout.to_json())
+        except OSError as error:
+            raise StoreError(
+                f"a store cannot be founded in {self.path} ({error.strerror}): make room, or choose another folder"
+            ) from error
         try:
             os.link(name, self.layout)
         except FileExistsError:
@@ -164,7 +171,10 @@ class Folder:
         return there
 
     def announce(self, address: Address) -> None:
-        """Write where the store listens, for its owner only."""
+        """Write where the store listens, for its owner only; `OSError` where that is new and there is no room."""
+        with suppress(StoreError):  # what cannot be read is written anew
+            if self.read_address() == address:
+                return
         os.replace(_written(self.path, address.to_json()), self.address)
 
 
@@ -252,10 +262,14 @@ def _read(path: Path) -> Json | None:
 
 
 def _written(folder: Path, data: Json) -> str:
-    """A temporary file, whole and on disk, with the mode 0600."""
+    """A temporary file, whole and on disk, with the mode 0600; where there is no room, none is left."""
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=".new-")
-    with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        os.unlink(name)
+        raise
     return name

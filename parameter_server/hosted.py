@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import suppress
 from typing import final
@@ -13,6 +12,7 @@ from parameter_server.life import Life
 from parameter_server.place import Place
 from parameter_server.policy import Policy
 from parameter_server.recovery import recover
+from parameter_server.report import report
 from parameter_server.shard import Shard, ignore
 from parameter_server.snapshot import Snapshots
 from parameter_server.statistics import Statistics
@@ -93,9 +93,3 @@ class Hosted:
         with self.shard.lock:
             book = self.shard.memory.book
             return int(book.header["sequence"][0]), book.version
-
-
-def report(text: str) -> None:
-    """To the report of the supervisor, or wherever the standard error of this process goes."""
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
-    sys.stderr.flush()

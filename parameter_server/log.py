@@ -59,6 +59,7 @@ class Log(Recorder):
         self._version = version
         self._file = -1
         self._size = 0
+        self._before = 0  # what it was before the last record
         segments = _segments(folder)
         keys = {piece.key for piece in pieces}
         for path in segments:
@@ -76,6 +77,12 @@ class Log(Recorder):
 
     def create(self, pieces: Sequence[Piece], values: Sequence[Array]) -> None:
         self._append({"version": self._version, "pieces": [piece.to_json() for piece in pieces]}, values)
+
+    def withdraw(self) -> None:
+        self._size = self._before
+        with suppress(OSError):  # if this fails: the next record is written over it
+            os.ftruncate(self._file, self._size)
+            os.fdatasync(self._file)
 
     def rotate(self, number: int) -> None:
         """Go on in a new segment; raises `OSError` where it cannot, and goes on in the old one."""
@@ -103,7 +110,7 @@ class Log(Recorder):
         except BaseException:
             os.close(file)
             raise
-        self._file, self._size = file, size
+        self._file, self._size, self._before = file, size, size
 
     def _append(self, meta: dict[str, Any], arrays: Sequence[Array | NDArray[np.int64]]) -> None:
         """Write a record, durably; where that fails, the file is cut to what it was."""
@@ -118,7 +125,7 @@ class Log(Recorder):
             with suppress(OSError):  # if this fails too: the next record is written over it, and readers stop there
                 os.ftruncate(self._file, self._size)
             raise
-        self._size += _HEAD.itemsize + length
+        self._before, self._size = self._size, self._size + _HEAD.itemsize + length
 
 
 @final

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from parameter_server.channel import Channel
 from parameter_server.folder import Folder, process_socket, socket_folder, supervisor_socket
-from parameter_server.hosted import Hosted, report
+from parameter_server.hosted import Hosted
 from parameter_server.place import Place
 from parameter_server.policy_json import policy_from_json
+from parameter_server.report import report
 from parameter_server.store import StoreError
 from parameter_server.tie import Tie
 

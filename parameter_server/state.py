@@ -74,8 +74,10 @@ class State:
             capacity = int(header["capacity"][0])
             try:
                 self.memory.grow([piece for piece, _ in new.values()], [first for _, first in new.values()], capacity)
-            except BaseException:
+            except BaseException as error:
                 self.memory.rollback()
+                if self._recorder is not None and isinstance(error, Exception):
+                    self._recorder.withdraw()
                 raise
             self.stepping.refresh()
         return tuple(new)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import math
 import os
 import select
 import selectors
@@ -26,6 +27,7 @@ from parameter_server.channel import Channel, Message
 from parameter_server.drivers import Drivers
 from parameter_server.folder import Address, Folder, Layout, held, machine, patiently_locked, socket_folder
 from parameter_server.place import ENVIRONMENT, FREE, LEASES, Place, Seat
+from parameter_server.report import flush, report
 from parameter_server.store import StoreError
 from parameter_server.waking import Waking
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 GLANCE: Final = 0.02  # seconds between two looks at whether a process that is no child of ours still lives
 GRASP: Final = 0.2  # seconds to wait for somebody who only looks whether the folder is locked
+AGAIN: Final = 1.0  # seconds until the address is written again, after there was no room for it
 PATIENCE: Final = 30.0  # seconds that shards have to write their snapshots, and a driver to say hello
 
 
@@ -48,6 +51,7 @@ class Supervisor:
         self.seats = [Seat(place, network=self._known(place)) for place in places]
         self.drivers = Drivers(lease, PATIENCE, time.monotonic)
         self.ending = ""
+        self.untold = math.inf  # when to write down again where the store listens
         self.selector = selectors.DefaultSelector()
         self.address = self._address()
         self.listener = self._listening()
@@ -56,8 +60,10 @@ class Supervisor:
 
     def run(self) -> None:
         """Until the lease is over, and no shard process is left."""
-        self.folder.announce(self.address)
+        self._announce()
         while not self.ending:
+            if time.monotonic() > self.untold:
+                self._announce()
             self._fill()
             self._turn(self._until())
             self._grant()
@@ -91,7 +97,9 @@ class Supervisor:
     def _until(self) -> float:
         """Seconds that may pass before something is due."""
         now = time.monotonic()
-        due = min([self.drivers.expires, *(max(seat.not_before, now) for seat in self.seats if seat.empty)])
+        due = min(
+            [self.drivers.expires, self.untold, *(max(seat.not_before, now) for seat in self.seats if seat.empty)]
+        )
         return max(due - now, 0.0)
 
     def _turn(self, seconds: float) -> None:
@@ -107,7 +115,7 @@ class Supervisor:
             if any(held(self.folder.life(shard)) for shard in seat.place.shards):
                 seat.not_before = time.monotonic() + GLANCE  # by a process of an earlier supervisor, which will find us
                 continue
-            sys.stderr.flush()
+            flush()
             child = os.fork()
             if child == 0:
                 self._become(seat.next())
@@ -123,9 +131,9 @@ class Supervisor:
         except BaseException:
             import traceback
 
-            traceback.print_exc()
+            report(traceback.format_exc())
         finally:
-            sys.stderr.flush()
+            flush()
             os._exit(status)
 
     def _accept(self) -> None:
@@ -182,7 +190,17 @@ class Supervisor:
         if seat.network != message["network"]:
             seat.network = dict(message["network"])
             self.address = self._address()
+            self._announce()
+
+    def _announce(self) -> None:
+        """Write down where the store listens; where there is no room, try it again before long."""
+        try:
             self.folder.announce(self.address)
+        except OSError as error:
+            self.say(f"cannot write down where the store listens ({error}): make room on the disk")
+            self.untold = time.monotonic() + AGAIN
+        else:
+            self.untold = math.inf
 
     def _grant(self) -> None:
         """Answer drivers who ask, once every shard serves and knows the highest epoch."""
@@ -247,8 +265,7 @@ class Supervisor:
 
     def say(self, text: str) -> None:
         """To the report."""
-        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} supervisor: {text}\n")
-        sys.stderr.flush()
+        report(f"supervisor: {text}")
 
     def close(self) -> None:
         """Let go of everything but the lock of the folder, which ends with the process."""
