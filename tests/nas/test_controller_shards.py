@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +20,7 @@ import pytest
 from bench_tables import table
 from stand_ins import FOLDER
 
-from nas.bench.run import NAME
+from nas.bench.run import NAME, Contest, Contestant, run
 from nas.bench.table import Key, Table, World
 from nas.controllers.hosts import Hosts
 from nas.controllers.learning import Learning
@@ -28,6 +30,7 @@ from nas.driver import drive, resume, start
 from nas.history import History
 from nas.home import open_log
 from nas.journal import Journal
+from nas.log import Log
 from nas.logs.memory import MemoryLog
 from nas.search import search
 from nas.strategies.reinforce import Reinforce
@@ -104,9 +107,9 @@ def batches(trials: Iterable[Trial]) -> Counter[tuple[int, int]]:
     return Counter((trial.note["replica"], trial.note["batch"]) for trial in trials)
 
 
-def lessons(run: Run, size: int = SMALL["batch"]) -> int:
+def lessons(found: Run, size: int = SMALL["batch"]) -> int:
     """How many batches were told in full when the last trial was asked for."""
-    records = list(run.history.trials.values())
+    records = list(found.history.trials.values())
     asked = records[-1].asked_at
     told = [record.trial for record in records if record.ended_at is not None and record.ended_at <= asked]
     return sum(count == size for count in batches(told).values())
@@ -147,41 +150,88 @@ def test_hosts_that_die_with_a_shard_lose_nothing_and_count_nothing_twice(tmp_pa
         if trained in (30, 50) and pid is not None:
             os.kill(pid, signal.SIGKILL)
 
-    run = searched(tmp_path, world(), 80, at, shards=3, hosts=2)
-    assert run.version == (lessons(run),) * 3
-    assert 30 <= lessons(run) < 40
+    found = searched(tmp_path, world(), 80, at, shards=3, hosts=2)
+    assert found.version == (lessons(found),) * 3
+    assert 30 <= lessons(found) < 40
+
+
+JOB: dict[str, Json] = {
+    "name": "shared",
+    "task": "stand_ins:SumTask",
+    "space": {"name": "stand_ins:GridSpace", "width": 30},
+    "strategy": {"name": "reinforce", **SMALL, "shards": 2, "preset": None, "algorithm": "ppo", "epochs": 2},
+    "pool": {"name": "simulated", "slots": 10, "answer": "controlling:answered"},
+    "budget": {"trials": 30},
+    "baseline": 0,
+    "final": {"top": 0},
+    "folder": FOLDER,
+}
+
+
+def ledger(log: Log, name: str) -> tuple[Version, int, list[Trial]]:
+    """The versions of the shards, how many pushes their ledgers have, and the trials of the search."""
+    trials = [r.trial for r in History.of(log.entries(name)).trials.values() if "batch" in r.trial.note]
+    learning = Learning(algorithm="ppo", epochs=2, learning_rate=SMALL["learning_rate"])
+    with closing(opened(str(Path(str(log.folder)) / name / "store"), 2, learning)) as store:
+        pushed = sum(store.join(f"replica-{replica}.{lane}") for replica in range(5) for lane in range(10))
+        return store.pull().version, pushed, trials
 
 
 def test_the_next_driver_adopts_the_shards_and_counts_nothing_again() -> None:
-    job: dict[str, Json] = {
-        "name": "shared",
-        "task": "stand_ins:SumTask",
-        "space": {"name": "stand_ins:GridSpace", "width": 30},
-        "strategy": {"name": "reinforce", **SMALL, "shards": 2, "preset": None, "algorithm": "ppo", "epochs": 2},
-        "pool": {"name": "simulated", "slots": 10},
-        "budget": {"trials": 30},
-        "baseline": 0,
-        "final": {"top": 0},
-        "folder": FOLDER,
-    }
     with closing(open_log()) as log:
-        name = start(job, log)
+        name = start(JOB, log)
         assert drive(name, log).state == "finished"
         assert resume(name, log, {"budget": {"trials": 60}}).state == "finished"
-        trials = [r.trial for r in History.of(log.entries(name)).trials.values() if "batch" in r.trial.note]
-        folder = Path(str(log.folder)) / name / "store"
+        assert running(Path(str(log.folder)) / name / "store") is None
+        version, pushed, trials = ledger(log, name)
     versions = [trial.note["version"] for trial in trials]
     assert len(versions) == 60
     assert versions[30] > versions[29]  # they went on where they were
     assert versions[30:] == sorted(versions[30:])
-    assert running(folder) is None
-    learning = Learning(algorithm="ppo", epochs=2, learning_rate=SMALL["learning_rate"])
-    with closing(opened(str(folder), 2, learning)) as store:
-        version = store.pull().version
-        pushed = sum(store.join(f"replica-{replica}.{lane}") for replica in range(5) for lane in range(10))
     full = sum(count == SMALL["batch"] for count in batches(trials).values())
     assert version == (pushed, pushed)  # the numbers of each lane have no gap, and none counted twice
     assert 2 * (full - 10) <= pushed <= 2 * full  # ten children were under way at the last ask
+
+
+def test_a_driver_that_is_killed_leaves_its_shards_to_the_next() -> None:
+    """It dies when one shard has counted a push, the other has not, and what the push is made of is not written."""
+    code = f"""
+import itertools, os, signal, sys, time
+sys.path.insert(0, {FOLDER!r})
+from nas.driver import drive, start
+from nas.home import open_log
+from parameter_server.links.same_machine import SameMachineLink
+push, calls = SameMachineLink.push_together, itertools.count(1)
+def dying(self, pushes):
+    number = next(calls)
+    if number > 15:
+        time.sleep(60)
+    answers = push(self, pushes)
+    if number == 15:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answers
+SameMachineLink.push_together = dying
+log = open_log()
+drive(start({JOB!r}, log), log)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    with closing(open_log()) as log:
+        name = str(JOB["name"])
+        folder = Path(str(log.folder)) / name / "store"
+        there = running(folder)
+        assert there is not None
+        assert drive(name, log, force=True).state == "finished"
+        version, pushed, trials = ledger(log, name)
+    assert len(trials) == 30
+    full = sum(count == SMALL["batch"] for count in batches(trials).values())
+    assert version == (pushed, pushed)
+    assert 2 * (full - 10) <= pushed <= 2 * full
+
+
+def test_a_bench_needs_no_folder() -> None:
+    contestant = Contestant("reinforce", {**SMALL, "shards": 2}, bare=True)
+    plain = Contestant("reinforce", SMALL, bare=True)
+    assert run(world(), contestant, Contest(20, 10), 1) == run(world(), plain, Contest(20, 10), 1)
 
 
 @pytest.mark.slow
@@ -195,10 +245,10 @@ def test_the_published_topology(tmp_path: Path) -> None:
 
     preset: dict[str, Any] = {"hidden": 35, "replicas": 100, "batch": 8, "shards": 20}
     for hosts in (0, 2):
-        run = searched(tmp_path / str(hosts), world(8), 4000, at, hosts=hosts, **preset)
-        assert run.version == (lessons(run, 8),) * 20
-        assert lessons(run, 8) >= 400 - 100
-        ended = sorted(record.ended_at or 0.0 for record in run.history.trials.values())
-        begun = sorted(record.asked_at for record in run.history.trials.values())
+        found = searched(tmp_path / str(hosts), world(8), 4000, at, hosts=hosts, **preset)
+        assert found.version == (lessons(found, 8),) * 20
+        assert lessons(found, 8) >= 400 - 100
+        ended = sorted(record.ended_at or 0.0 for record in found.history.trials.values())
+        begun = sorted(record.asked_at for record in found.history.trials.values())
         at_once = max(place + 1 - bisect_right(ended, moment) for place, moment in enumerate(begun))
         assert at_once == 800
