@@ -152,8 +152,7 @@ class ShardedStore(Store):
         else:
             raise StoreError(f"pieces of {table.broken[0]} are missing, so a shard has lost them: load a checkpoint")
         with self._lock:
-            if self._table is None or all(map(int.__le__, self._table.versions, table.versions)):
-                self._table = table
+            self._table = table  # lower versions too: a shard may have come back from an older state
             for shard, welcome in enumerate(welcomes):
                 self._seen[shard] = max(self._seen[shard], welcome.version)
         return table

@@ -16,6 +16,7 @@ from unreliable import Calls, UnreliableLink, links_to, shards_of
 
 from parameter_server.client import ShardedStore
 from parameter_server.link import Answer
+from parameter_server.links.direct import DirectLink
 from parameter_server.memory_store import MemoryStore
 from parameter_server.optimizers import SGD, Adam
 from parameter_server.outcome import Outcome
@@ -394,3 +395,30 @@ def test_links_that_are_not_one_store_are_told_apart() -> None:
         ShardedStore([*links_to(shards)[:1], *links_to(other)[1:]]).pull()
     with pytest.raises(StoreError, match="at least one shard"):
         ShardedStore([])
+
+
+def test_a_shard_that_comes_back_older_is_believed() -> None:
+    """It lost a tensor, and with it a version of its table."""
+    shards = shards_of(PLAIN, 2)
+    store = over(shards)
+    store.create({"a": np.zeros((6, 2))})
+    older = shards_of(PLAIN, 2)
+    over(older).create({"a": np.zeros((6, 2))})
+    store.create({"b": np.zeros((6, 2))})
+    assert store.pull().tensors.keys() == {"a", "b"}
+    for link, shard in zip(store.links, older, strict=True):
+        assert isinstance(link, DirectLink)
+        link.shard = shard
+    looks = [0]
+
+    def count(method: str, call: Callable[[], Any]) -> Any:
+        looks[0] += method == "look"
+        return call()
+
+    again = ShardedStore([UnreliableLink(link, count) for link in store.links], threads=False)
+    again._table = store._table
+    for number in range(4):
+        assert again.push({"a": np.ones((6, 2))}, (0, 0), PushId("me", number)).counted
+    assert looks == [2]
+    with pytest.raises(StoreError, match="no tensor 'b'"):
+        again.pull(["b"])
