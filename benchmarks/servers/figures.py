@@ -166,13 +166,17 @@ def main() -> None:
         "setting": setting(),
         "durability": DURABILITY,
         "checks": "checksum, finite, shape, exactly once, double buffer",
+        "optimizer": "sgd",
+        "shards": "1; crowd 20, kills 2",
         "rounds": given.rounds,
         "load_before": load,
     }
     if given.json:
         print(json.dumps({**settings, **figures}))
         return
-    print(f"{setting()}; load {load:.1f} before; durability: {DURABILITY}; {settings['checks']}\n")
+    print(
+        f"{setting()}; load {load:.1f} before; durability: {DURABILITY}; {settings['checks']}; shards: {settings['shards']}\n"
+    )
     print(page(figures))
 
 
