@@ -174,9 +174,8 @@ def main() -> None:
     if given.json:
         print(json.dumps({**settings, **figures}))
         return
-    print(
-        f"{setting()}; load {load:.1f} before; durability: {DURABILITY}; {settings['checks']}; shards: {settings['shards']}\n"
-    )
+    said = "; ".join(f"{name}: {value}" for name, value in settings.items() if name != "setting")
+    print(f"{setting()}\n\n{said}\n")
     print(page(figures))
 
 
