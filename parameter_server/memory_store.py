@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, final
 
-from parameter_server.client import ShardedStore
-from parameter_server.heap import HeapMemory
+from parameter_server.clients.client import ShardedStore
 from parameter_server.links.direct import DirectLink
 from parameter_server.optimizers import Optimizer
 from parameter_server.policy import Group, Policy
-from parameter_server.shard import Shard
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.shard import Shard
 from parameter_server.store import Pull, Pushed, PushId, Store, Version
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from parameter_server.channel import Channel
-from parameter_server.client import ShardedStore
-from parameter_server.folder import DURABILITIES, Address, Folder, Layout, Network, machine
-from parameter_server.keeper import Keeper
-from parameter_server.place import LEASES
+from parameter_server.clients.client import ShardedStore
 from parameter_server.policy_json import policy_to_json
+from parameter_server.processes.channel import Channel
+from parameter_server.processes.folder import DURABILITIES, Address, Folder, Layout, Network, machine
+from parameter_server.processes.keeper import Keeper
+from parameter_server.processes.place import LEASES
 from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
@@ -114,7 +114,10 @@ def _links(address: Address, security: Security | None, patience: float) -> list
         from parameter_server.links.connection import Connections
         from parameter_server.links.same_machine import SameMachineLink
 
-        processes = [Connections(address.process(number), patience) for number in range(address.processes)]
+        processes = [
+            Connections(address.process(number), patience, range(number, address.shards, address.processes))
+            for number in range(address.processes)
+        ]
         return [SameMachineLink(processes[number % len(processes)], number) for number in range(address.shards)]
     if not address.network:
         raise StoreError(

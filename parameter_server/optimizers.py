@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, final
 
 import numpy as np
 
-from parameter_server.kernels import add_product
+from parameter_server.shards.kernels import add_product
 from parameter_server.store import StoreError
 
 if TYPE_CHECKING:

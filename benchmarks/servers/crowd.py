@@ -14,7 +14,7 @@ from typing import final
 
 import numpy as np
 
-from parameter_server.client import ShardedStore
+from parameter_server.clients.client import ShardedStore
 from parameter_server.opened import connect
 from parameter_server.store import PushId
 from servers.contestant import answering, environment

@@ -21,7 +21,7 @@ from typing import final
 
 import numpy as np
 
-from parameter_server.client import ShardedStore
+from parameter_server.clients.client import ShardedStore
 from parameter_server.opened import running
 from parameter_server.store import PushId
 from servers.contestant import Array

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from parameter_server.client import ShardedStore
-from parameter_server.folder import Folder, Network
+from parameter_server.clients.client import ShardedStore
 from parameter_server.opened import connect, open_store
 from parameter_server.optimizers import SGD
 from parameter_server.policy import Group, Policy
+from parameter_server.processes.folder import Folder, Network
 from parameter_server.store import PushId
 from servers.contestant import answering, gradient, serve
 

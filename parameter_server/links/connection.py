@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from time import monotonic, sleep
 from typing import Final, TypeVar, final
 
-from parameter_server.allocation import keep_freed_memory
-from parameter_server.slots import Slot
+from parameter_server.messages.wire import HEADER, Header, Kind, header, json_of, message, raise_failure
+from parameter_server.shared_memory.allocation import keep_freed_memory
+from parameter_server.shared_memory.slots import Slot
 from parameter_server.store import StoreError, UnreachableError
-from parameter_server.wire import HEADER, Header, Kind, header, json_of, message, raise_failure
 
 Result = TypeVar("Result")
 
@@ -139,10 +139,14 @@ class Connection:
 
 @final
 class Connections:
-    """To the process that listens at `path`, shared by links to its shards; a call takes at most `seconds`."""
+    """To the process that listens at `path`, shared by links to its shards; a call takes at most `seconds`.
 
-    def __init__(self, path: Path | str, seconds: float = 60.0) -> None:
+    `shards` are those that it hosts, for who must be told which do not answer.
+    """
+
+    def __init__(self, path: Path | str, seconds: float = 60.0, shards: Sequence[int] = ()) -> None:
         self.path = Path(path)
+        self.name = " and ".join(f"shard {shard}" for shard in shards) or "the shards"
         self.seconds = seconds
         self._lock = Lock()
         self._idle: list[Connection] = []
@@ -175,7 +179,7 @@ class Connections:
             self.close()  # idle ones have ended with it
             if monotonic() + pause > until:
                 raise UnreachableError(
-                    f"the shards at {self.path} did not answer within {self.seconds:g} s ({reason}): "
+                    f"{self.name} at {self.path} did not answer within {self.seconds:g} s ({reason}): "
                     "what they have acknowledged is not lost"
                 )
             if fresh:

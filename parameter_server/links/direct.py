@@ -10,10 +10,10 @@ import numpy as np
 
 from parameter_server.link import Answer, Link, Pulled, Push, Welcome
 from parameter_server.piece import Piece
-from parameter_server.shard import Shard
+from parameter_server.shards.shard import Shard
+from parameter_server.shards.ticket import Ticket
 from parameter_server.statistics import Statistics
 from parameter_server.store import StoreError
-from parameter_server.ticket import Ticket
 
 if TYPE_CHECKING:
     from parameter_server.store import Array

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 import grpc
 
 from parameter_server import parameter_server_pb2 as pb
-from parameter_server.allocation import keep_freed_memory
-from parameter_server.codec import MESSAGE
-from parameter_server.compression import Compression, Feedback, Sparse, TopK
 from parameter_server.link import Answer, Link, Part, Pulled, Push, Welcome
-from parameter_server.outcome import Outcome
-from parameter_server.piece import Piece
-from parameter_server.security import Security, certificate_refused, guard_link
-from parameter_server.statistics import Statistics
-from parameter_server.store import FencedError, StoreError, UnreachableError
-from parameter_server.translation import (
+from parameter_server.messages.codec import MESSAGE
+from parameter_server.messages.compression import Compression, Feedback, Sparse, TopK
+from parameter_server.messages.translation import (
     Incoming,
     create_messages,
     push_messages,
     statistics_from,
     welcome_from,
 )
+from parameter_server.outcome import Outcome
+from parameter_server.piece import Piece
+from parameter_server.security import Security, certificate_refused, guard_link
+from parameter_server.shared_memory.allocation import keep_freed_memory
+from parameter_server.statistics import Statistics
+from parameter_server.store import FencedError, StoreError, UnreachableError
 
 if TYPE_CHECKING:
     from parameter_server.store import Array

@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from parameter_server.arena_reader import ArenaReader
 from parameter_server.link import Answer, Link, Pulled, Push, Welcome
 from parameter_server.links.connection import Connection, Connections
-from parameter_server.outcome import Outcome
-from parameter_server.packing import CHUNK, Packing, checksum, fill, sound, type_name
-from parameter_server.piece import Piece
-from parameter_server.slots import DATA, ORDERED, Slot, waited
-from parameter_server.statistics import Statistics
-from parameter_server.store import StoreError
-from parameter_server.wire import (
+from parameter_server.messages.packing import CHUNK, Packing, checksum, fill, sound, type_name
+from parameter_server.messages.wire import (
     INLINE,
     Announced,
     Json,
@@ -33,6 +27,12 @@ from parameter_server.wire import (
     statistics_of,
     welcome_of,
 )
+from parameter_server.outcome import Outcome
+from parameter_server.piece import Piece
+from parameter_server.shared_memory.arena_reader import ArenaReader
+from parameter_server.shared_memory.slots import DATA, ORDERED, Slot, waited
+from parameter_server.statistics import Statistics
+from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

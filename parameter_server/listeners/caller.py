@@ -10,10 +10,10 @@ import struct
 from collections.abc import Iterator
 from typing import Final, final
 
+from parameter_server.messages.wire import HEADER, Header, header
 from parameter_server.outcome import Outcome
-from parameter_server.slots import Slot
+from parameter_server.shared_memory.slots import Slot
 from parameter_server.store import StoreError
-from parameter_server.wire import HEADER, Header, header
 
 RECEIVED: Final = 2**18  # bytes that are taken from a socket at a time
 WAITING: Final = 2**26  # bytes of replies that a client may leave unread

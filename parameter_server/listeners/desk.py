@@ -8,17 +8,11 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
-from parameter_server.arena import Arena
 from parameter_server.link import Answer, Part, Push
 from parameter_server.listeners.caller import Caller
 from parameter_server.listeners.ring import apply_ring
-from parameter_server.outcome import Outcome
-from parameter_server.packing import Packing, fill, sound, type_name
-from parameter_server.piece import Piece
-from parameter_server.shard import Shard, Ticket
-from parameter_server.slots import DATA, ORDERED, Slot
-from parameter_server.store import StoreError
-from parameter_server.wire import (
+from parameter_server.messages.packing import Packing, fill, sound, type_name
+from parameter_server.messages.wire import (
     Announced,
     Header,
     Kind,
@@ -32,6 +26,12 @@ from parameter_server.wire import (
     said,
     welcome_json,
 )
+from parameter_server.outcome import Outcome
+from parameter_server.piece import Piece
+from parameter_server.shards.shard import Shard, Ticket
+from parameter_server.shared_memory.arena import Arena
+from parameter_server.shared_memory.slots import DATA, ORDERED, Slot
+from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

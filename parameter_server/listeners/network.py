@@ -11,13 +11,13 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 
-from parameter_server.allocation import keep_freed_memory
-from parameter_server.codec import MESSAGE
 from parameter_server.listeners.handshakes import Handshakes
 from parameter_server.listeners.interceptor import TokenInterceptor
 from parameter_server.listeners.servicer import SERVICE, Servicer
+from parameter_server.messages.codec import MESSAGE
 from parameter_server.security import Security, guard_listener
-from parameter_server.shard import Shard
+from parameter_server.shards.shard import Shard
+from parameter_server.shared_memory.allocation import keep_freed_memory
 from parameter_server.store import StoreError
 
 SPARE: Final = 32  # calls at once besides pushes, so that pulls and beats get through when all pushes wait

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 
 from parameter_server.link import Answer
+from parameter_server.messages.packing import CHUNK, checksum
+from parameter_server.messages.wire import Announced
 from parameter_server.outcome import Outcome
-from parameter_server.packing import CHUNK, checksum
-from parameter_server.shard import Application, Heading, Shard
-from parameter_server.slots import Slot, waited
-from parameter_server.wire import Announced
+from parameter_server.shards.shard import Application, Heading, Shard
+from parameter_server.shared_memory.slots import Slot, waited
 
 STALL: Final = 0.01  # seconds in all that a client may keep a shard waiting: a few turns of a busy processor
 

@@ -18,11 +18,11 @@ from typing import Final, final
 
 from parameter_server.listeners.caller import RECEIVED, Caller
 from parameter_server.listeners.desk import Desk
+from parameter_server.messages.packing import checksum
+from parameter_server.messages.wire import Header, failure, said
 from parameter_server.outcome import Outcome
-from parameter_server.packing import checksum
-from parameter_server.shard import Shard
+from parameter_server.shards.shard import Shard
 from parameter_server.store import StoreError
-from parameter_server.wire import Header, failure, said
 
 BACKLOG: Final = 1024
 LOOK: Final = 0.05  # seconds between looks at leases that lapse by the clock

@@ -15,11 +15,7 @@ import grpc
 from parameter_server import parameter_server_pb2 as pb
 from parameter_server.link import Answer, Push
 from parameter_server.listeners.handshakes import Handshakes
-from parameter_server.outcome import Outcome
-from parameter_server.piece import Piece
-from parameter_server.shard import Application, Heading, Shard, Ticket
-from parameter_server.store import FencedError, PushId, StoreError
-from parameter_server.translation import (
+from parameter_server.messages.translation import (
     Came,
     Incoming,
     piece_from,
@@ -28,6 +24,10 @@ from parameter_server.translation import (
     volume,
     welcome_message,
 )
+from parameter_server.outcome import Outcome
+from parameter_server.piece import Piece
+from parameter_server.shards.shard import Application, Heading, Shard, Ticket
+from parameter_server.store import FencedError, PushId, StoreError
 
 Context = grpc.ServicerContext
 Request = TypeVar("Request")

@@ -16,17 +16,17 @@ from random import Random
 import numpy as np
 import pytest
 
-from parameter_server.arena_plan import PAGE
-from parameter_server.book import INCARNATION
-from parameter_server.folder import Folder, Layout
-from parameter_server.hosted import Hosted
 from parameter_server.link import Answer, Part, Push
 from parameter_server.optimizers import Momentum
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
-from parameter_server.place import Place
 from parameter_server.policy import Group, Policy
 from parameter_server.policy_json import policy_to_json
+from parameter_server.processes.folder import Folder, Layout
+from parameter_server.processes.hosted import Hosted
+from parameter_server.processes.place import Place
+from parameter_server.shards.book import INCARNATION
+from parameter_server.shared_memory.arena_plan import PAGE
 from parameter_server.store import PushId
 
 POLICY = Policy((Group(Momentum(0.5)),))

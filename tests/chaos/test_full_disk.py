@@ -20,17 +20,17 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from parameter_server.folder import Folder, Layout
-from parameter_server.hosted import Hosted
 from parameter_server.link import Answer, Part, Push
 from parameter_server.opened import connect, open_store, running
 from parameter_server.optimizers import SGD
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
-from parameter_server.place import Place
 from parameter_server.policy import Group, Policy
 from parameter_server.policy_json import policy_to_json
-from parameter_server.shard_process import write_from_time_to_time
+from parameter_server.processes.folder import Folder, Layout
+from parameter_server.processes.hosted import Hosted
+from parameter_server.processes.place import Place
+from parameter_server.processes.shard_process import write_from_time_to_time
 from parameter_server.store import PushId, StoreError, UnreachableError
 
 Result = TypeVar("Result")

@@ -26,7 +26,7 @@ from parameter_server.optimizers import SGD
 from parameter_server.policy import Async, Group, Mode, Policy, Sync
 
 if TYPE_CHECKING:
-    from parameter_server.client import ShardedStore
+    from parameter_server.clients.client import ShardedStore
     from parameter_server.store import Array
 
 HERE = Path(__file__).parent

@@ -263,7 +263,7 @@ KILLED = """
 import os, signal, sys
 from nas.driver import drive
 from nas.home import open_log
-from parameter_server.client import ShardedStore
+from parameter_server.clients.client import ShardedStore
 
 plain, left = ShardedStore.push, int(sys.argv[2])
 

@@ -11,11 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-from parameter_server.arena import Arena
 from parameter_server.listeners.same_machine import SameMachineListener
 from parameter_server.optimizers import SGD
 from parameter_server.policy import Async, Group, Mode, Policy, Sync
-from parameter_server.shard import Shard
+from parameter_server.shards.shard import Shard
+from parameter_server.shared_memory.arena import Arena
 
 MODES: dict[str, Mode] = {"async": Async(), "sync": Sync(2)}
 RATE = 0.5

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parameter_server.heap import HeapMemory
 from parameter_server.link import Answer, Part, Push
 from parameter_server.optimizers import SGD
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
 from parameter_server.policy import Group, Policy
-from parameter_server.recorder import Recorder
-from parameter_server.shard import Shard
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.recorder import Recorder
+from parameter_server.shards.shard import Shard
+from parameter_server.shards.ticket import Ticket
 from parameter_server.store import PushId
-from parameter_server.ticket import Ticket
 
 if TYPE_CHECKING:
     from parameter_server.store import Array

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parameter_server.book import Book
-from parameter_server.heap import HeapMemory
 from parameter_server.link import Answer, Part, Push, Welcome
-from parameter_server.memory import Memory
 from parameter_server.optimizers import SGD
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
 from parameter_server.policy import Bounded, Group, Mode, Policy, Sync
-from parameter_server.recorder import Recorder
-from parameter_server.shard import Shard, Ticket
+from parameter_server.shards.book import Book
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.memory import Memory
+from parameter_server.shards.recorder import Recorder
+from parameter_server.shards.shard import Shard, Ticket
 from parameter_server.store import WINDOW, FencedError, PushId
 
 if TYPE_CHECKING:
-    from parameter_server.memory import Buffers
+    from parameter_server.shards.memory import Buffers
     from parameter_server.store import Array
 
 LEASE = 1.0  # seconds

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parameter_server import arena_plan
-from parameter_server.arena import Arena
-from parameter_server.arena_plan import PAGE, Plan, UnsoundError
-from parameter_server.arena_reader import ArenaReader
 from parameter_server.piece import Piece
+from parameter_server.shared_memory import arena_plan
+from parameter_server.shared_memory.arena import Arena
+from parameter_server.shared_memory.arena_plan import PAGE, Plan, UnsoundError
+from parameter_server.shared_memory.arena_reader import ArenaReader
 from parameter_server.store import StoreError
 
 
@@ -100,7 +100,7 @@ def test_numbers_in_front_are_not_to_be_written_to(tmp_path: Path) -> None:
 
 
 def test_two_processes_never_serve_one_arena(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parameter_server.arena.PATIENCE", 0.05)
+    monkeypatch.setattr("parameter_server.shared_memory.arena.PATIENCE", 0.05)
     arena = filled(tmp_path / "arena", 1)
     for opened in (Arena.open, Arena.create):
         with pytest.raises(StoreError, match="another process serves"):
@@ -205,7 +205,7 @@ _KILLED = """
 import os, sys
 from pathlib import Path
 import numpy as np
-from parameter_server.arena import Arena
+from parameter_server.shared_memory.arena import Arena
 arena = Arena.open(Path(sys.argv[1]))
 print("begun", flush=True)
 while True:

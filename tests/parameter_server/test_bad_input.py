@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 from certificates import TOKEN, Certificates, certificates
 
-from parameter_server import codec
 from parameter_server import parameter_server_pb2 as pb
-from parameter_server.codec import HEADER, MESSAGE, Frame, Kind
-from parameter_server.heap import HeapMemory
 from parameter_server.link import Part, Push
 from parameter_server.links.network import OPTIONS, NetworkLink
 from parameter_server.listeners import servicer
 from parameter_server.listeners.network import NetworkListener
+from parameter_server.messages import codec
+from parameter_server.messages.codec import HEADER, MESSAGE, Frame, Kind
+from parameter_server.messages.translation import push_messages
 from parameter_server.optimizers import Momentum
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
 from parameter_server.policy import Group, Policy
 from parameter_server.security import HEADER as TOKEN_HEADER
 from parameter_server.security import Security
-from parameter_server.shard import Shard
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.shard import Shard
 from parameter_server.store import FencedError, PushId, StoreError
-from parameter_server.translation import push_messages
 
 PIECE = Piece("a", (3, 4), "float32", 0, 12)
 GRADIENT = np.arange(12, dtype=np.float32)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parameter_server.book import REMEMBERED, Book
+from parameter_server.shards.book import REMEMBERED, Book
 from parameter_server.store import WINDOW, StoreError
 
 NEAR = st.lists(st.integers(0, 3 * WINDOW), max_size=80)

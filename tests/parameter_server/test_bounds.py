@@ -12,7 +12,7 @@ from parameter_server.link import Answer
 from parameter_server.optimizers import SGD, Adam
 from parameter_server.outcome import Outcome
 from parameter_server.policy import Bounded, Group, Policy
-from parameter_server.ticket import Ticket
+from parameter_server.shards.ticket import Ticket
 
 
 def bounded(staleness: int, *, reject: bool = False, in_flight: int = 256) -> Bench:

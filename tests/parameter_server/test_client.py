@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from unreliable import Calls, UnreliableLink, links_to, shards_of
 
-from parameter_server.client import ShardedStore
+from parameter_server.clients.client import ShardedStore
 from parameter_server.link import Answer
 from parameter_server.links.direct import DirectLink
 from parameter_server.memory_store import MemoryStore
 from parameter_server.optimizers import SGD, Adam
 from parameter_server.outcome import Outcome
 from parameter_server.policy import Bounded, Group, Policy, Sync
-from parameter_server.shard import Shard
+from parameter_server.shards.shard import Shard
 from parameter_server.store import FencedError, PushId, Rows, Store, StoreError, UnreachableError
 
 PLAIN = Policy((Group(SGD(1.0)),))

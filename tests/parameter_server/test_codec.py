@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parameter_server import codec
-from parameter_server.codec import HEADER, MESSAGE, PAYLOAD, Frame, Kind, Receiver, Run, cut, frames, messages
+from parameter_server.messages import codec
+from parameter_server.messages.codec import HEADER, MESSAGE, PAYLOAD, Frame, Kind, Receiver, Run, cut, frames, messages
 from parameter_server.outcome import Outcome
 from parameter_server.store import StoreError
 

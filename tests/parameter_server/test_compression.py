@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parameter_server.compression import Feedback, TopK, narrowed, widened
+from parameter_server.messages.compression import Feedback, TopK, narrowed, widened
 from parameter_server.store import StoreError
 
 TORCH = {"bfloat16": torch.bfloat16, "float16": torch.float16}

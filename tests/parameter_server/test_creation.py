@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unreliable import Calls, UnreliableLink, links_to, shards_of
 
-from parameter_server.client import ShardedStore
+from parameter_server.clients.client import ShardedStore
 from parameter_server.optimizers import SGD
 from parameter_server.policy import Group, Policy
-from parameter_server.shard import Shard
+from parameter_server.shards.shard import Shard
 from parameter_server.store import PushId, StoreError, UnreachableError
 
 POLICY = Policy((Group(SGD(1.0)),))

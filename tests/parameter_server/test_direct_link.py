@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from shards import whole
 
-from parameter_server.heap import HeapMemory
 from parameter_server.link import Part, Push
 from parameter_server.links.direct import DirectLink
 from parameter_server.optimizers import SGD
 from parameter_server.outcome import Outcome
 from parameter_server.policy import Async, Bounded, Group, Mode, Policy, Sync
-from parameter_server.shard import Shard
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.shard import Shard
 from parameter_server.store import PushId, StoreError
 
 

@@ -14,8 +14,8 @@ from parameter_server.link import Answer, Part, Push
 from parameter_server.optimizers import Adam, Sum
 from parameter_server.outcome import Outcome
 from parameter_server.policy import Async, Bounded, Group, Mode, Policy, Sync
+from parameter_server.shards.ticket import Ticket
 from parameter_server.store import WINDOW, FencedError, PushId
-from parameter_server.ticket import Ticket
 
 CLIENTS = st.sampled_from("xyz")
 NUMBERS = st.integers(0, 12)

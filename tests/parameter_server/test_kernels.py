@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from parameter_server import kernels
-from parameter_server.kernels import add_product, finite
+from parameter_server.shards import kernels
+from parameter_server.shards.kernels import add_product, finite
 
 LARGE = {"float32": 3e38, "float64": 1.7e308}
 

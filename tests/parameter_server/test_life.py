@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from parameter_server import life
-from parameter_server.folder import held
-from parameter_server.life import SIZE, Life, Record
+from parameter_server.processes import life
+from parameter_server.processes.folder import held
+from parameter_server.processes.life import SIZE, Life, Record
 from parameter_server.store import StoreError
 
 

@@ -12,17 +12,17 @@ import pytest
 from test_snapshot import contents, full_disk, shard_of
 from unreliable import links_to
 
-from parameter_server.client import ShardedStore
-from parameter_server.heap import HeapMemory
-from parameter_server.log import Log, Replayed, replay
-from parameter_server.memory import Memory
+from parameter_server.clients.client import ShardedStore
+from parameter_server.files.log import Log, Replayed, replay
+from parameter_server.files.snapshot import Snapshots, newest
 from parameter_server.optimizers import SGD, Adam
 from parameter_server.piece import Piece
 from parameter_server.policy import Group, Policy, Sync
-from parameter_server.recorder import Recorder
-from parameter_server.shard import Shard
-from parameter_server.snapshot import Snapshots, newest
-from parameter_server.state import State
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.memory import Memory
+from parameter_server.shards.recorder import Recorder
+from parameter_server.shards.shard import Shard
+from parameter_server.shards.state import State
 from parameter_server.store import PushId, Rows, StoreError, UnreachableError
 
 PLAIN = Policy((Group(Adam(0.1)),))

@@ -19,9 +19,6 @@ from certificates import TOKEN, certificates
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from proxy import Proxy
 
-from parameter_server.codec import PAYLOAD
-from parameter_server.compression import Compression, TopK, narrowed, widened
-from parameter_server.heap import HeapMemory
 from parameter_server.link import Answer, Part, Push
 from parameter_server.links import network
 from parameter_server.links.direct import DirectLink
@@ -29,12 +26,15 @@ from parameter_server.links.network import NetworkLink
 from parameter_server.listeners import servicer
 from parameter_server.listeners.network import SPARE, NetworkListener
 from parameter_server.listeners.servicer import SERVICE, Room
+from parameter_server.messages.codec import PAYLOAD
+from parameter_server.messages.compression import Compression, TopK, narrowed, widened
 from parameter_server.optimizers import SGD, Adam
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
 from parameter_server.policy import Group, Policy, Sync
 from parameter_server.security import Security
-from parameter_server.shard import Shard
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.shard import Shard
 from parameter_server.store import PushId, StoreError, UnreachableError
 
 LOOPBACK = "127.0.0.1:0"

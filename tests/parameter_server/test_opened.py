@@ -19,13 +19,13 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
-from parameter_server import faults
-from parameter_server.client import ShardedStore
-from parameter_server.folder import Folder, Network, held
+from parameter_server.clients.client import ShardedStore
 from parameter_server.links.network import NetworkLink
 from parameter_server.opened import Running, connect, open_store, running
 from parameter_server.optimizers import SGD
 from parameter_server.policy import Group, Policy
+from parameter_server.processes import faults
+from parameter_server.processes.folder import Folder, Network, held
 from parameter_server.store import FencedError, PushId, StoreError
 
 Result = TypeVar("Result")
@@ -463,10 +463,9 @@ def test_a_store_that_another_machine_runs_is_not_started_here(opened: Opened) -
 
 
 def test_what_stores_run_on_is_there_without_torch_ray_and_grpc() -> None:
-    loaded = (
-        "import sys, parameter_server.opened, parameter_server.shard_process as process; from pathlib import Path; "
-    )
-    prepared = "from parameter_server.folder import Folder; process.prepare(Folder(Path('nowhere'))); "
+    loaded = "import sys, parameter_server.opened; from parameter_server.processes import shard_process as process; "
+    prepared = "from pathlib import Path; "
+    prepared += "from parameter_server.processes.folder import Folder; process.prepare(Folder(Path('nowhere'))); "
     said = subprocess.run(
         [sys.executable, "-c", loaded + prepared + "print({'torch', 'ray', 'grpc'} & set(sys.modules))"],
         capture_output=True,

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shards import Bench
 
-from parameter_server.kernels import CHUNK
 from parameter_server.link import Answer, Part, Push
 from parameter_server.optimizers import SGD, AdaGrad, Adam, Momentum, Optimizer, RMSProp, Sum
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece, Whole, cut
 from parameter_server.policy import Group, Policy
+from parameter_server.shards.kernels import CHUNK
 from parameter_server.store import PushId
 
 if TYPE_CHECKING:

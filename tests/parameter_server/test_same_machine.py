@@ -12,18 +12,18 @@ from threading import Thread, Timer, active_count
 import numpy as np
 import pytest
 
-from parameter_server.arena import Arena
-from parameter_server.heap import HeapMemory
 from parameter_server.link import Answer, Part, Push
 from parameter_server.links.connection import Connection, Connections
 from parameter_server.links.same_machine import SameMachineLink
 from parameter_server.listeners.same_machine import SameMachineListener
-from parameter_server.memory import Memory
 from parameter_server.optimizers import SGD, Adam
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece, Whole, cut
 from parameter_server.policy import Async, Group, Mode, Policy, Sync
-from parameter_server.shard import Shard
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.memory import Memory
+from parameter_server.shards.shard import Shard
+from parameter_server.shared_memory.arena import Arena
 from parameter_server.store import FencedError, PushId, StoreError, UnreachableError
 
 RATE = 0.5

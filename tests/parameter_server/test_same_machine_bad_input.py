@@ -17,20 +17,12 @@ import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parameter_server.heap import HeapMemory
 from parameter_server.link import Part, Push
 from parameter_server.links.connection import Connections
 from parameter_server.links.same_machine import SameMachineLink
 from parameter_server.listeners.same_machine import SameMachineListener
-from parameter_server.optimizers import SGD
-from parameter_server.outcome import Outcome
-from parameter_server.packing import CHUNK
-from parameter_server.piece import Piece
-from parameter_server.policy import Group, Policy
-from parameter_server.shard import Shard
-from parameter_server.slots import CELLS, Slot
-from parameter_server.store import PushId, StoreError
-from parameter_server.wire import (
+from parameter_server.messages.packing import CHUNK
+from parameter_server.messages.wire import (
     HEADER,
     LONGEST,
     Kind,
@@ -44,6 +36,14 @@ from parameter_server.wire import (
     read_answers,
     read_pushes,
 )
+from parameter_server.optimizers import SGD
+from parameter_server.outcome import Outcome
+from parameter_server.piece import Piece
+from parameter_server.policy import Group, Policy
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.shard import Shard
+from parameter_server.shared_memory.slots import CELLS, Slot
+from parameter_server.store import PushId, StoreError
 
 SIZE = 400_000
 PIECE = Piece("w", (SIZE,), "float32", 0, SIZE)

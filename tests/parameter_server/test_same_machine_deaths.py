@@ -113,7 +113,7 @@ _CLIENT = """
 import os, signal, sys
 import numpy as np
 from pathlib import Path
-from parameter_server import slots
+from parameter_server.shared_memory import slots
 from parameter_server.link import Part, Push
 from parameter_server.links.connection import Connections
 from parameter_server.links.same_machine import SameMachineLink

@@ -15,8 +15,8 @@ from parameter_server.optimizers import SGD, Adam
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
 from parameter_server.policy import Async, Bounded, Group, Mode, Policy, Sync
-from parameter_server.recorder import Recorder
-from parameter_server.shard import Application, Heading, Shard
+from parameter_server.shards.recorder import Recorder
+from parameter_server.shards.shard import Application, Heading, Shard
 from parameter_server.store import FencedError, PushId, StoreError
 
 MODES: dict[str, Mode] = {"async": Async(), "sync": Sync(1), "block": Bounded(3), "reject": Bounded(3, "reject")}

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from unreliable import links_to
 
-from parameter_server.client import ShardedStore
-from parameter_server.heap import HeapMemory
+from parameter_server.clients.client import ShardedStore
+from parameter_server.files.snapshot import Snapshots, newest, read_image
 from parameter_server.optimizers import SGD, Adam
 from parameter_server.policy import Group, Policy
-from parameter_server.shard import Shard
-from parameter_server.snapshot import Snapshots, newest, read_image
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.shard import Shard
 from parameter_server.store import PushId, Rows, StoreError
 
 if TYPE_CHECKING:
-    from parameter_server.book import Book
+    from parameter_server.shards.book import Book
 
 POLICY = Policy((Group(Adam(0.1)),))
 

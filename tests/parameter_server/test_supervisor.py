@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import pytest
 
-from parameter_server.channel import Channel, Message
-from parameter_server.drivers import Drivers
-from parameter_server.folder import Folder, Layout, held
-from parameter_server.place import FREE, LONGEST_PAUSE, at_fault, pause
+from parameter_server.processes.channel import Channel, Message
+from parameter_server.processes.drivers import Drivers
+from parameter_server.processes.folder import Folder, Layout, held
+from parameter_server.processes.place import FREE, LONGEST_PAUSE, at_fault, pause
 
 Result = TypeVar("Result")
 
@@ -27,9 +27,9 @@ PATIENCE = 60.0  # far above what anything takes; a busy machine is no failure
 BODY = """
 import os, sys, time
 from pathlib import Path
-from parameter_server.folder import Folder, locked
-from parameter_server.supervisor import oversee
-from parameter_server.tie import Tie
+from parameter_server.processes.folder import Folder, locked
+from parameter_server.processes.supervisor import oversee
+from parameter_server.processes.tie import Tie
 
 def body(place):
     folder = Folder(place.folder)
@@ -219,7 +219,7 @@ def test_a_supervisor_that_comes_when_it_is_not_asked_for_any_more_starts_nothin
         sys.executable,
         "-P",
         "-m",
-        "parameter_server.supervisor",
+        "parameter_server.processes.supervisor",
         str(store.folder.path),
         "--foreground",
         "--asked",

@@ -11,15 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parameter_server import parameter_server_pb2 as pb
-from parameter_server.compression import Sparse
 from parameter_server.link import Part, Push, Welcome
-from parameter_server.optimizers import Adam
-from parameter_server.outcome import Outcome
-from parameter_server.piece import Piece
-from parameter_server.policy import Bounded, Group, Policy
-from parameter_server.statistics import Statistics
-from parameter_server.store import PushId, StoreError
-from parameter_server.translation import (
+from parameter_server.messages.compression import Sparse
+from parameter_server.messages.translation import (
     Came,
     Incoming,
     create_messages,
@@ -31,6 +25,12 @@ from parameter_server.translation import (
     welcome_from,
     welcome_message,
 )
+from parameter_server.optimizers import Adam
+from parameter_server.outcome import Outcome
+from parameter_server.piece import Piece
+from parameter_server.policy import Bounded, Group, Policy
+from parameter_server.statistics import Statistics
+from parameter_server.store import PushId, StoreError
 
 FLOATS = st.sampled_from(["float32", "float64"])
 INTEGERS = st.integers(0, 2**62)

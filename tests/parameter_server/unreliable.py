@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from parameter_server.heap import HeapMemory
 from parameter_server.link import Answer, Link, Pulled, Push, Welcome
 from parameter_server.links.direct import DirectLink
 from parameter_server.piece import Piece
 from parameter_server.policy import Policy
-from parameter_server.shard import Shard
+from parameter_server.shards.heap import HeapMemory
+from parameter_server.shards.shard import Shard
 from parameter_server.statistics import Statistics
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""One store over many shards, as who uses it sees it."""

@@ -1,0 +1,105 @@
+"""Crew: calls to several shards at once: those of one process in turn, different processes in threads that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import TypeVar, final
+
+from parameter_server.link import Link
+from parameter_server.store import FencedError, UnreachableError
+
+Result = TypeVar("Result")
+
+# One push may wait on a shard for a push of another thread, so a thread must always be had for it.
+_UNLIMITED = 1 << 16
+
+
+@final
+class Crew:
+    """Who calls the shards that `links` lead to; with `threads` false all is done by whoever asks."""
+
+    def __init__(self, links: Sequence[Link], threads: bool) -> None:
+        self._processes = [link.process for link in links]
+        self._lanes: list[object] = [
+            (shard if process is None else (process,)) if threads else 0
+            for shard, process in enumerate(self._processes)
+        ]
+        self._lock = Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def lanes(self, shards: Iterable[int]) -> list[list[int]]:
+        """Shards of one process together."""
+        lanes: dict[object, list[int]] = {}
+        for shard in shards:
+            lanes.setdefault(self._lanes[shard], []).append(shard)
+        return list(lanes.values())
+
+    def attempt(self, shards: Iterable[int], call: Callable[[list[int]], Iterable[Result]]) -> dict[int, Result]:
+        """What `call` gives for the shards of each process; raises the gravest error, when all calls have ended.
+
+        The last process is called by the thread that asks.
+        """
+        lanes = self.lanes(shards)
+        if len(lanes) < 2:
+            results = [_attempt(call, lane) for lane in lanes]
+        else:
+            pool = self._begun()
+            futures = [pool.submit(_attempt, call, lane) for lane in lanes[:-1]]
+            last = _attempt(call, lanes[-1])
+            results = [*(future.result() for future in futures), last]
+        raise_worst(results)
+        taken: dict[int, Result] = {}
+        for lane, result in zip(lanes, results, strict=True):
+            if not isinstance(result, Exception):
+                taken.update(zip(lane, result, strict=True))
+        return taken
+
+    def each(self, shards: Sequence[int], call: Callable[[int], Result]) -> list[Result]:
+        """What `call` gives for each shard, in their order; raises the gravest error, when all have been called."""
+        taken = self.attempt(shards, lambda lane: tried(call, lane, self._processes[lane[0]] is not None))
+        return [taken[shard] for shard in shards]
+
+    def close(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True)
+
+    def _begun(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_UNLIMITED, "shards")
+            return self._pool
+
+
+def tried(call: Callable[[int], Result], shards: Iterable[int], together: bool = False) -> list[Result]:
+    """One call after the other; raises the gravest error, when all have been called.
+
+    Shards that are `together` in one process: when one does not answer, which takes all its time, nor will the others.
+    """
+    results: list[Result | Exception] = []
+    for shard in shards:
+        try:
+            results.append(call(shard))
+        except Exception as error:
+            results.append(error)
+            if together and isinstance(error, UnreachableError) and error.outcome is None:
+                break
+    raise_worst(results)
+    return [result for result in results if not isinstance(result, Exception)]
+
+
+def _attempt(call: Callable[[list[int]], Iterable[Result]], lane: list[int]) -> Iterable[Result] | Exception:
+    try:
+        return call(lane)
+    except Exception as error:
+        return error
+
+
+def raise_worst(results: Iterable[object]) -> None:
+    """Raise the gravest exception among results: fenced off before refused, refused before unreachable."""
+    errors = [result for result in results if isinstance(result, Exception)]
+    if errors:
+        raise min(errors, key=lambda error: (not isinstance(error, FencedError), isinstance(error, UnreachableError)))

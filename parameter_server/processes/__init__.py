@@ -1,0 +1,1 @@
+"""The processes of a store: who starts them, replaces them, and ends them."""

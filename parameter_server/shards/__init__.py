@@ -1,0 +1,1 @@
+"""What one shard decides and keeps, without threads, files or a clock of its own."""
