@@ -239,6 +239,14 @@ def held(path: Path) -> bool:
     return descriptor is None
 
 
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one at a path, and was not removed or replaced, perhaps with its folder."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def machine() -> str:
     """What tells this machine, since it was last started, and this network of processes from others."""
     try:

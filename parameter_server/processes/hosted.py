@@ -55,6 +55,8 @@ class Hosted:
 
     def snapshot(self) -> str:
         """Write a snapshot now, and give its path; raises `StoreError`, and keeps the last, where there is no room."""
+        if not self.life.goes_on():
+            raise StoreError(f"{self.folder} was removed or replaced while shard {self.number} ran: nothing is written")
         moment = self._moment()
         try:
             path = self._snapshots.write()

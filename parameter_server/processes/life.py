@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
-from parameter_server.processes.folder import patiently_locked
+from parameter_server.processes.folder import is_at, patiently_locked
 from parameter_server.store import StoreError
 
 SIZE: Final = 512  # bytes, written at once: a process that is killed leaves them old or new
@@ -38,11 +38,15 @@ class Life:
         descriptor = patiently_locked(path, PATIENCE)
         if descriptor is None:
             raise StoreError(f"another process serves the shard in {path.parent}: end it first")
-        self._descriptor = descriptor
+        self._path, self._descriptor = path, descriptor
         self.before = self._read()
         killed = self.before.killed + (self.before.begun > 0 and self.before.ended < 0)
         self.now = replace(self.before, begun=self.before.begun + 1, killed=killed, ended=-1)
         self._write()
+
+    def goes_on(self) -> bool:
+        """Whether the shard's folder is still there; where another took its place, that is not ours to write in."""
+        return is_at(self._descriptor, self._path)
 
     def incarnate(self, incarnation: int) -> None:
         """Remember the highest incarnation, on disk, before anybody sees a version of it."""

@@ -48,7 +48,12 @@ def serve(place: Place) -> int:
             policy = policy_from_json(place.layout.policy)
             hosted = [Hosted(place, number, policy) for number in place.shards]
             network = _listen(place, hosted, stack)
-            tie = Tie(place, lambda epoch: max(one.epoch(epoch) for one in hosted), network)
+            tie = Tie(
+                place,
+                lambda epoch: max(one.epoch(epoch) for one in hosted),
+                network,
+                lambda: all(one.life.goes_on() for one in hosted),
+            )
             write_from_time_to_time(place.interval, hosted, stack)
             reason = tie.hold()
         report(f"shards {place.shards} end: {reason}")

@@ -25,7 +25,16 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from parameter_server.processes.channel import Channel, Message
 from parameter_server.processes.drivers import Drivers
-from parameter_server.processes.folder import Address, Folder, Layout, held, machine, patiently_locked, socket_folder
+from parameter_server.processes.folder import (
+    Address,
+    Folder,
+    Layout,
+    held,
+    is_at,
+    machine,
+    patiently_locked,
+    socket_folder,
+)
 from parameter_server.processes.place import ENVIRONMENT, FREE, LEASES, Place, Seat
 from parameter_server.processes.report import flush, report
 from parameter_server.processes.waking import Waking
@@ -244,6 +253,9 @@ class Supervisor:
                 os.kill(seat.child, signal.SIGTERM)
             elif seat.channel is not None:
                 seat.channel.send({"end": self.ending})
+        if not is_at(self.lock, self.folder.lock):
+            self._leave()
+            return
         limit = time.monotonic() + PATIENCE
         while self._anyone():
             self._turn(GLANCE)
@@ -257,6 +269,11 @@ class Supervisor:
             path.unlink(missing_ok=True)
         self.sockets.rmdir()
         self.say("ended")
+
+    def _leave(self) -> None:
+        """End where the folder was removed: another store may have its path by now, and the sockets."""
+        while any(seat.child is not None for seat in self.seats):
+            self._turn(GLANCE)
 
     def _anyone(self) -> bool:
         """Whether any shard process is left, of ours or of an earlier supervisor."""

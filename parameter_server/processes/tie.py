@@ -22,10 +22,13 @@ class Tie:
     """The main thread of a shard process: it says that it serves, passes epochs on, and learns when to end.
 
     `take` makes an epoch known to the shards, and gives the highest that they know; `network` is where they listen.
+    `goes_on` tells whether their folder is still there: the next supervisor at its path may be of another store.
     """
 
-    def __init__(self, place: Place, take: Callable[[int], int], network: Mapping[str, str]) -> None:
-        self.place, self.take, self.network = place, take, network
+    def __init__(
+        self, place: Place, take: Callable[[int], int], network: Mapping[str, str], goes_on: Callable[[], bool]
+    ) -> None:
+        self.place, self.take, self.network, self.goes_on = place, take, network, goes_on
         self._epoch = take(-1)
         self._told = ""
         self._waking = Waking(dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._signalled))
@@ -34,6 +37,9 @@ class Tie:
         """Until the process is told to end, or has found no supervisor for its grace time; gives the reason."""
         limit = time.monotonic() + self.place.grace
         while not self._told:
+            if not self.goes_on():
+                self._told = "their folder was removed"
+                break
             channel = self._found()
             if channel is not None:
                 self._hear(channel)

@@ -46,7 +46,7 @@ def body(place):
         return highest
     with (place.folder / "births").open("a") as births:
         births.write(f"{place.process} {os.getpid()}\\n")
-    tie = Tie(place, take, {})
+    tie = Tie(place, take, {}, lambda: True)
     reason = tie.hold()
     (folder.shard(place.shards[0]) / "ended").write_text(reason)
     return 0
