@@ -1,6 +1,6 @@
 """Run the commands of figures, and put what they print into README.md beside this file.
 
-    python benchmarks/fill.py [NAME...] [--data FOLDER] [--cache FOLDER] [--runs N]
+    python benchmarks/fill.py [NAME...] [--data FOLDER] [--cache FOLDER] [--runs N] [--processes N]
 
 Options are handed on; without names all figures are made. What was printed before stays until the new text is there.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from figure import say
@@ -26,6 +27,7 @@ FIGURES = (
     "parameter_server",
     "shared_weights",
 )
+OPTIONS = ("data", "cache", "runs", "processes")
 PLAIN = ("parameter_server",)  # which searches no table, and takes none of the options of those that do
 
 
@@ -36,9 +38,15 @@ def filled(page: str, name: str, text: str) -> str:
 
 
 def main() -> None:
-    names = [one for one in sys.argv[1:] if one in FIGURES]
-    options = [one for one in sys.argv[1:] if one not in FIGURES]
-    for name in names or FIGURES:
+    arguments = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
+    arguments.add_argument("names", nargs="*", metavar="NAME", help=f"all by default: {', '.join(FIGURES)}")
+    for option in OPTIONS:
+        arguments.add_argument(f"--{option}")
+    wanted = arguments.parse_args()
+    if unknown := set(wanted.names) - set(FIGURES):
+        arguments.error(f"there is no figure called {', '.join(sorted(unknown))}")
+    options = [f"--{option}={value}" for option in OPTIONS if (value := getattr(wanted, option)) is not None]
+    for name in wanted.names or FIGURES:
         taken = [] if name in PLAIN else options
         command = [sys.executable, str(HERE / f"{name}.py"), *taken]
         say(f"python benchmarks/{name}.py {' '.join(taken)}")
