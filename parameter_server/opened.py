@@ -20,6 +20,7 @@ from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
     from parameter_server.link import Link
+    from parameter_server.messages.compression import Compression
     from parameter_server.policy import Policy
     from parameter_server.security import Security
 
@@ -69,17 +70,22 @@ def open_store(
 
 
 def connect(
-    where: Path | str | Address, *, security: Security | None = None, patience: float = PATIENCE
+    where: Path | str | Address,
+    *,
+    security: Security | None = None,
+    patience: float = PATIENCE,
+    compression: Compression = None,
 ) -> ShardedStore:
     """A store that another process has opened: `where` is its folder, or its address.
 
     On the same machine through shared memory, else over gRPC with `security`, which by default is what the folder
-    has. A call takes at most `patience` seconds.
+    has. A call takes at most `patience` seconds. `compression` is of gradients on their way over gRPC ("bfloat16",
+    "float16", or `TopK`); in shared memory they stay as they are.
     """
     address = where if isinstance(where, Address) else Folder(Path(where)).read_address()
     if address is None:
         raise StoreError(f"there is no store in {where}, or it has never run: open_store starts one")
-    return ShardedStore(_links(address, security, patience), patience=patience)
+    return ShardedStore(_links(address, security, patience, compression), patience=patience)
 
 
 @final
@@ -109,7 +115,7 @@ def running(folder: Path | str) -> Running | None:
     return None
 
 
-def _links(address: Address, security: Security | None, patience: float) -> list[Link]:
+def _links(address: Address, security: Security | None, patience: float, compression: Compression = None) -> list[Link]:
     if address.machine == machine() and Path(address.sockets).is_dir():
         from parameter_server.links.connection import Connections
         from parameter_server.links.same_machine import SameMachineLink
@@ -126,7 +132,10 @@ def _links(address: Address, security: Security | None, patience: float) -> list
     from parameter_server.links.network import NetworkLink
 
     security = security or _security(Folder(Path(address.folder)))
-    return [NetworkLink(where, number, security, seconds=patience) for number, where in enumerate(address.network)]
+    return [
+        NetworkLink(where, number, security, seconds=patience, compression=compression)
+        for number, where in enumerate(address.network)
+    ]
 
 
 def _security(folder: Folder) -> Security:

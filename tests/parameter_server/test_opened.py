@@ -404,6 +404,21 @@ def test_workers_of_another_machine_reach_a_shard_where_it_was_after_it_was_kill
     assert Folder(opened.folder).read_address() == address
 
 
+def test_gradients_travel_in_fewer_bytes_where_that_is_asked(opened: Opened) -> None:
+    store = opened.open(network=Network())
+    store.create({"w": START})
+    address = Folder(opened.folder).read_address()
+    assert address is not None
+    fine = ONES + np.float32(2**-10)  # which bfloat16 rounds to 1
+    far = connect(replace(address, machine="another"), compression="bfloat16")
+    near = connect(opened.folder, compression="bfloat16")
+    opened.stores[:0] = [far, near]
+    assert far.push({"w": fine}, far.pull().version, PushId("far", 0)).counted
+    assert value(store) == -1
+    assert near.push({"w": fine}, near.pull().version, PushId("near", 0)).counted
+    assert value(store) == -2 - 2**-10
+
+
 def test_workers_of_another_machine_are_told_when_a_store_does_not_listen_for_them(opened: Opened) -> None:
     opened.open()
     address = Folder(opened.folder).read_address()
