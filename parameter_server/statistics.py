@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import final
+from dataclasses import asdict, dataclass, field
+from typing import Any, final
 
 from parameter_server.outcome import Outcome
 
@@ -65,3 +65,16 @@ class Statistics:
     recoveries: int = 0  # after a process of this shard was killed; of all processes that it ever had
     recovered_from: str = ""  # one of SOURCES
     recovery_seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Statistics:
+        histograms = {
+            name: Histogram(tuple(value["edges"]), value["counts"], value["total"])
+            for name, value in data.items()
+            if isinstance(value, dict) and "edges" in value
+        }
+        return cls(**(data | histograms))

@@ -24,7 +24,6 @@ from parameter_server.messages.wire import (
     packing_of,
     pushes_body,
     read_answers,
-    statistics_of,
     welcome_of,
 )
 from parameter_server.outcome import Outcome
@@ -81,7 +80,7 @@ class SameMachineLink(Link):
 
     def statistics(self) -> Statistics:
         pulls, pulled = self._told()
-        return statistics_of(self._said(Kind.STATISTICS, {"pulls": pulls, "pulled": pulled}))
+        return Statistics.from_json(self._said(Kind.STATISTICS, {"pulls": pulls, "pulled": pulled}))
 
     def create(self, pieces: Sequence[Piece], values: Sequence[Array]) -> tuple[str, ...]:
         arrays = [_flat(array) for array in values]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -163,7 +163,7 @@ class Desk:
         shard, data = self._shard(head.shard), json_of(body)
         with shard.lock:
             _report(shard, data.get("pulls", 0), data.get("pulled", 0))
-            reply = asdict(shard.statistics)
+            reply = shard.statistics.to_json()
         caller.send(said(head.shard, head.request, reply))
 
     def _slot(self, caller: Caller, head: Header, _body: bytes) -> None:

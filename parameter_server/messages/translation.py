@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 import numpy as np
@@ -17,7 +17,7 @@ from parameter_server.messages.compression import Sparse, narrowed, widened
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
 from parameter_server.policy_json import policy_from_json, policy_to_json
-from parameter_server.statistics import Histogram, Statistics
+from parameter_server.statistics import Statistics
 from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
@@ -68,17 +68,11 @@ def welcome_from(message: pb.Welcome) -> Welcome:
 
 
 def statistics_text(statistics: Statistics) -> str:
-    return json.dumps(asdict(statistics))
+    return json.dumps(statistics.to_json())
 
 
 def statistics_from(text: str) -> Statistics:
-    data = json.loads(text)
-    histograms = {
-        name: Histogram(tuple(value["edges"]), value["counts"], value["total"])
-        for name, value in data.items()
-        if isinstance(value, dict) and "edges" in value
-    }
-    return Statistics(**(data | histograms))
+    return Statistics.from_json(json.loads(text))
 
 
 def push_messages(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum, unique
 from functools import lru_cache
 from typing import Any, Final, NoReturn, TypeAlias, final
@@ -19,7 +19,6 @@ from parameter_server.messages.packing import Packing, checksum, type_name
 from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
 from parameter_server.policy_json import policy_from_json, policy_to_json
-from parameter_server.statistics import Histogram, Statistics
 from parameter_server.store import FencedError, PushId, StoreError
 
 Json: TypeAlias = dict[str, Any]
@@ -237,13 +236,6 @@ def welcome_json(welcome: Welcome) -> Json:
 def welcome_of(data: Json) -> Welcome:
     pieces = tuple(Piece.from_json(piece) for piece in data["pieces"])
     return Welcome(**{**data, "policy": policy_from_json(data["policy"]), "pieces": pieces})
-
-
-def statistics_of(data: Json) -> Statistics:
-    histograms = {
-        name: Histogram(**value) for name, value in data.items() if isinstance(value, dict) and "edges" in value
-    }
-    return Statistics(**(data | {name: replace(one, edges=tuple(one.edges)) for name, one in histograms.items()}))
 
 
 def _read_pushes(body: bytes) -> Pushes:
