@@ -60,11 +60,11 @@ class Log(Recorder):
         self._file = -1
         self._size = 0
         self._before = 0  # what it was before the last record
-        segments = _segments(folder)
+        there = segments(folder)
         keys = {piece.key for piece in pieces}
-        for path in segments:
+        for path in there:
             _cut(path, version, keys)
-        self._open(segments[-1] if segments else folder / _name(0))
+        self._open(there[-1] if there else folder / _name(0))
 
     def record(self, version: int, pushes: Sequence[Push]) -> None:
         meta = {"version": version, "pushes": [_described(push) for push in pushes]}
@@ -92,7 +92,7 @@ class Log(Recorder):
 
     def drop_before(self, number: int) -> None:
         """Forget segments that no snapshot needs any more."""
-        for path in _segments(self.folder):
+        for path in segments(self.folder):
             if number_of(path) < number:
                 path.unlink(missing_ok=True)
 
@@ -171,7 +171,7 @@ def _let_in(state: State, pushes: Sequence[Push]) -> None:
 def _updates(folder: Path, since: int, damages: list[str], torn: list[str]) -> Iterator[Update]:
     """What counts of the segments: of two records of one version the later, for the earlier was never acknowledged."""
     held: Update | None = None
-    for path in _segments(folder):
+    for path in segments(folder):
         if number_of(path) < since:
             continue
         data, end = np.fromfile(path, np.uint8), 0
@@ -286,5 +286,6 @@ def _name(number: int) -> str:
     return f"log-{number:09d}"
 
 
-def _segments(folder: Path) -> list[Path]:
-    return sorted(folder.glob("log-*"))
+def segments(folder: Path) -> list[Path]:
+    """The files of a log, in the order in which they were written."""
+    return sorted(folder.glob("log-" + "[0-9]" * 9))

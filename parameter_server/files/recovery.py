@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from parameter_server.files.log import Log, replay
+from parameter_server.files.log import Log, replay, segments
 from parameter_server.files.snapshot import newest, number_of
 from parameter_server.shards.heap import HeapMemory
 from parameter_server.shards.shard import ignore
@@ -89,5 +89,5 @@ def _from_disk(
     damages += replayed.damages + replayed.torn
     if replayed.updates:
         source = f"{source} and log" if source else "log"
-    begun = any(number_of(path) == found.number for path in folder.glob("log-*"))
+    begun = any(number_of(path) == found.number for path in segments(folder))
     return memory, source, last or (begun and not replayed.damages and not replayed.torn)

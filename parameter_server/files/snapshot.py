@@ -34,7 +34,8 @@ KEPT: Final = 2  # the newest, and one in case that turns out to be damaged
 _MAGIC: Final = b"CWSNAP01"
 _ALIGNED: Final = 64
 _DIGEST: Final = 16  # bytes of xxh3_128
-_GLOB: Final = "snapshot-*"
+_NUMBER: Final = "[0-9]" * 9  # of the files that are ours: people put others beside them
+_GLOB: Final = f"snapshot-{_NUMBER}"
 
 
 @final
@@ -214,8 +215,10 @@ class Snapshots:
             began = time.perf_counter()
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                there = [*self.folder.glob(_GLOB), *self.folder.glob("log-*")]
+                there = [*self.folder.glob(_GLOB), *self.folder.glob(f"log-{_NUMBER}")]
                 number = 1 + max(map(number_of, there), default=0)
+                for left in self.folder.glob(f".new-{_GLOB}"):  # by a process that was killed
+                    left.unlink()
                 image = self._taken(number)
                 path = self.folder / f"snapshot-{number:09d}"
                 size = write_image(path, image, lambda: self._probe("inside snapshot"))

@@ -64,8 +64,11 @@ class Layout:
     def from_json(cls, data: Json) -> Layout:
         if data.get("format") != FORMAT:
             raise StoreError(f"the folder has the format {data.get('format')}, and this program reads {FORMAT}")
-        network = None if data["network"] is None else Network(**data["network"])
-        return cls(data["shards"], data["processes"], data["durability"], data["policy"], network)
+        try:
+            network = None if data["network"] is None else Network(**data["network"])
+            return cls(data["shards"], data["processes"], data["durability"], data["policy"], network)
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"the description of the store is damaged ({error}): restore store.json") from None
 
 
 @final

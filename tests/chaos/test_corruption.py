@@ -7,6 +7,7 @@ same and everybody pulls again, and with the damage in its report.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,12 +23,12 @@ from parameter_server.outcome import Outcome
 from parameter_server.piece import Piece
 from parameter_server.policy import Group, Policy
 from parameter_server.policy_json import policy_to_json
-from parameter_server.processes.folder import Folder, Layout
+from parameter_server.processes.folder import Folder, Layout, Network
 from parameter_server.processes.hosted import Hosted
 from parameter_server.processes.place import Place
 from parameter_server.shards.book import INCARNATION
 from parameter_server.shared_memory.arena_plan import PAGE
-from parameter_server.store import PushId
+from parameter_server.store import PushId, StoreError
 
 POLICY = Policy((Group(Momentum(0.5)),))
 SIZE = 300
@@ -244,6 +245,38 @@ def test_damage_to_a_log_is_noticed_and_what_is_before_it_taken(
         assert whole or "may lack what was acknowledged last" in capsys.readouterr().err, what
         lost += not whole
     assert lost > CASES / 4
+
+
+def test_flipped_bits_in_what_a_store_is_are_refused_or_seen_by_who_opens_it(tmp_path: Path) -> None:
+    """Who opens a store says what it should be."""
+    folder = Folder(tmp_path)
+    wanted = Layout(3, 2, "power", policy_to_json(POLICY), Network("127.0.0.1", 7))
+    folder.found(wanted)
+    content = folder.layout.read_bytes()
+    for seed in range(300):
+        random = Random(seed)
+        what = flip(folder.layout, [random.randrange(len(content)) for _ in range(random.choice((1, 1, 3)))], random)
+        try:
+            there = folder.read_layout()
+        except StoreError as error:
+            assert "restore" in str(error) or "the folder has the format" in str(error), what  # noqa: PT017
+        else:
+            assert there is not None
+            assert there != wanted or json.loads(folder.layout.read_bytes()) == json.loads(content), what
+        folder.layout.write_bytes(content)
+
+
+def test_files_of_people_beside_snapshots_and_logs_are_left_alone(past: Past, tmp_path: Path) -> None:
+    copied = past.copy(tmp_path / "store")
+    for name in ("snapshot-000000002.bak", "snapshot-old", "log-000000002.bak"):
+        (copied.folder / name).write_bytes(b"mine")
+    hosted = copied.again()
+    assert hosted.snapshot().endswith("snapshot-000000003")
+    let_go(hosted)
+    (copied.folder / "arena").unlink()
+    source, _ = check(copied, "files of people were there")
+    assert source == "snapshot"
+    assert (copied.folder / "snapshot-old").read_bytes() == b"mine"
 
 
 def test_a_fence_that_was_only_in_a_damaged_snapshot_is_missed(past: Past, tmp_path: Path) -> None:

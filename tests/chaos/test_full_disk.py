@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from parameter_server.files.log import Log
+from parameter_server.files.snapshot import Snapshots
 from parameter_server.link import Answer, Part, Push
 from parameter_server.opened import connect, open_store, running
 from parameter_server.optimizers import SGD
@@ -266,6 +268,24 @@ def test_snapshots_go_on_when_there_is_room_again_though_the_report_had_none(
     (alone.folder / "arena").unlink()
     alone.again()
     assert alone.numbers() == latest
+
+
+@pytest.mark.parametrize("alone", ["process", "power"], indirect=True)
+def test_what_killed_snapshots_leave_does_not_fill_the_disk(alone: Alone) -> None:
+    alone.create("w", 1, SIZE)
+    shard = alone.hosted.shard
+    log = shard.state._recorder
+    assert log is None or isinstance(log, Log)
+
+    def die(moment: str) -> None:
+        raise SystemExit
+
+    for _ in range(3):
+        with pytest.raises(SystemExit):
+            Snapshots(alone.folder, shard, log=log, probe=die).write()
+        assert len(list(alone.folder.glob(".new-*"))) == 1
+    Snapshots(alone.folder, shard, log=log).write()
+    assert not list(alone.folder.glob(".new-*"))
 
 
 def test_nothing_is_left_behind_where_there_was_no_room_for_a_store(disk: Disk) -> None:
