@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
+from parameter_server.files.snapshot import sync_folder
 from parameter_server.processes.folder import is_at, patiently_locked
 from parameter_server.store import StoreError
 
@@ -39,10 +40,17 @@ class Life:
         if descriptor is None:
             raise StoreError(f"another process serves the shard in {path.parent}: end it first")
         self._path, self._descriptor = path, descriptor
-        self.before = self._read()
-        killed = self.before.killed + (self.before.begun > 0 and self.before.ended < 0)
-        self.now = replace(self.before, begun=self.before.begun + 1, killed=killed, ended=-1)
-        self._write()
+        try:
+            self.before = self._read()
+            killed = self.before.killed + (self.before.begun > 0 and self.before.ended < 0)
+            self.now = replace(self.before, begun=self.before.begun + 1, killed=killed, ended=-1)
+            self._write()
+            if self.before.begun == 0 or self.before.ended >= 0:  # else the disk says already that the end is not known
+                os.fsync(self._descriptor)
+                sync_folder(self._path.parent)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def goes_on(self) -> bool:
         """Whether the shard's folder is still there; where another took its place, that is not ours to write in."""

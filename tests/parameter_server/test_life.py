@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,30 @@ def test_who_comes_after_a_kill_learns_that_there_was_one(tmp_path: Path) -> Non
     assert fourth.before == Record(begun=3, killed=1, ended=-1, incarnation=3)
     assert fourth.now.killed == 2
     fourth.close()
+
+
+def test_a_loss_of_power_leaves_no_end_that_another_process_began_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "life"
+    kept: list[bytes] = []  # what was synced last is all that is sure to be there afterwards
+    sync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        kept.append(path.read_bytes())
+
+    monkeypatch.setattr(os, "fsync", synced)
+    Life(path).close()
+    assert kept, "whoever comes next would take the shard for a new one"
+    made = Life(path)
+    made.end(7)
+    made.close()
+    Life(path).close()
+    path.write_bytes(kept[-1])
+    after = Life(path)
+    assert after.before.ended == -1, "snapshot 7 would count as all there was, whatever was acknowledged since"
+    after.close()
 
 
 def test_one_process_at_a_time_has_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
