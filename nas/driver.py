@@ -69,9 +69,10 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
     log.check(search, force)
     plan = current_plan(log, search)
     _prepare(plan)
-    strategy = plan.strategy(_Clock(elapsed(log.entries(search))))
+    clock = _Clock(elapsed(log.entries(search)))
     journal = Journal(log, search, log.acquire(search, force))
     try:
+        strategy = plan.strategy(clock, journal.epoch)
         with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
             with open_weights(plan, journal.epoch), closing(strategy), closing(plan.pool()) as pool:
                 retention = Retention.of(plan, journal)

@@ -134,10 +134,13 @@ class Plan:
         task = Spec(self.job.task.name, {**self.job.task.options, **self.task.located()})
         return {**self.job.model_copy(update={"task": task}).json(), "objectives": objectives}
 
-    def strategy(self, clock: Callable[[], float] = lambda: 0.0) -> Final:
-        """The job's strategy with its rules around it; `clock` gives the seconds the search has run for."""
+    def strategy(self, clock: Callable[[], float] = lambda: 0.0, driver: int = 0) -> Final:
+        """The job's strategy with its rules around it; `clock` gives the seconds the search has run for.
+
+        `driver` is the epoch of who drives the search.
+        """
         with beside(self.job.folder):
-            inner = self._arm(self.job.strategy, self.setting)
+            inner = self._arm(self.job.strategy, replace(self.setting, driver=driver))
             searching: Wrapper = Enqueue(inner)
             if self.job.baseline > 0:
                 rival = replace(self.setting, seed=self.job.seed + 1)

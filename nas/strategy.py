@@ -27,6 +27,7 @@ class Setting:
     epochs after which it can be judged, ascending (empty: any number of them); `seed` is the job's.
     `ceilings` are the largest values of metrics that are feasible. In `folder`, on the driver's machine, a strategy may
     keep what a journal is too small for, for the search's next driver; "" where a search leaves nothing behind.
+    `driver` is the number of the search's driver, higher than those of all before it.
     """
 
     decisions: Decisions
@@ -38,6 +39,7 @@ class Setting:
     fidelities: tuple[int, ...] = ()
     ceilings: Mapping[str, float] = field(default_factory=dict, hash=False)
     folder: str = ""
+    driver: int = 0
 
     @cached_property
     def further(self) -> tuple[str, ...]:

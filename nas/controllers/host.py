@@ -15,6 +15,7 @@ from nas.controllers.learner import Learner
 from nas.controllers.learning import Learning
 from nas.controllers.lesson import Lesson
 from nas.controllers.stores import joined
+from nas.strategy import Setting
 from search_spaces.decision_json import decision_from_json, decision_to_json
 from search_spaces.decisions import Decisions
 from workers.errors import UserError
@@ -22,10 +23,10 @@ from workers.line_process import LineDriver
 from workers.trial import Json
 
 
-def setting(folder: str, decisions: Decisions, learning: Learning) -> dict[str, Json]:
-    """What a host is told first."""
-    table = {name: decision_to_json(decision) for name, decision in decisions.items()}
-    return {"folder": folder, "decisions": table, "learning": asdict(learning)}
+def setting(folder: str, told: Setting, learning: Learning) -> dict[str, Json]:
+    """What a host is told first: where the store is, and what of the search it needs."""
+    table = {name: decision_to_json(decision) for name, decision in told.decisions.items()}
+    return {"folder": folder, "driver": told.driver, "decisions": table, "learning": asdict(learning)}
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     decisions = Decisions({name: decision_from_json(record) for name, record in told["decisions"].items()})
     learning = Learning(**told["learning"])
     with closing(joined(told["folder"])) as store:
-        learner = Learner(Controller(decisions, learning), store, learning)
+        learner = Learner(Controller(decisions, learning), store, learning, told["driver"])
         while True:
             lesson = Lesson.from_json(driver.hear())
             try:

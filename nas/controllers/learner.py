@@ -25,13 +25,15 @@ class Learner(Placement):
     """Pushes the gradients of lessons, PPO's once per epoch, REINFORCE's once.
 
     A lesson's pushes are numbered by the lesson and the epoch, so that one that was counted before a restart is not
-    counted again; what is older than the newest that the store has counted is not even computed.
+    counted again; what is older than the newest that the store has counted is not even computed. To the store, each
+    `driver` of a search makes another attempt at them, so that one that was replaced can push nothing any more.
     """
 
-    def __init__(self, controller: Controller, store: Store, learning: Learning) -> None:
+    def __init__(self, controller: Controller, store: Store, learning: Learning, driver: int = 0) -> None:
         self.controller = controller
         self.store = store
         self.learning = learning
+        self.driver = driver
         self._known: dict[str, int] = {}
 
     def learn(self, replica: int, lesson: Lesson) -> None:
@@ -49,7 +51,7 @@ class Learner(Placement):
             unrolled = self.controller.unroll(at.tensors, tokens)
             weights = self._weights(lesson, unrolled.log_probabilities)
             downhill = {name: -value for name, value in unrolled.gradient(weights, entropy).items()}
-            pushed = self.store.push(downhill, at.version, PushId(lesson.client, number))
+            pushed = self.store.push(downhill, at.version, PushId(lesson.client, number, self.driver))
             if not pushed.counted:
                 raise StoreError(f"push {number} of {lesson.client} was answered {', '.join(pushed.outcomes)}")
 
@@ -60,7 +62,7 @@ class Learner(Placement):
         """
         epochs = self.learning.epochs if self.learning.algorithm == "ppo" else 1
         if lesson.client not in self._known:
-            self._known[lesson.client] = self.store.join(lesson.client) - 1
+            self._known[lesson.client] = self.store.join(lesson.client, self.driver) - 1
         first = lesson.number * epochs
         return range(max(first, self._known[lesson.client]), first + epochs)
 

@@ -32,11 +32,11 @@ class Shared:
         with ExitStack() as stack:
             folder = setting.folder if setting.folder or not shards else stack.enter_context(TemporaryDirectory())
             place = str(Path(folder) / FOLDER)
-            self.store = opened(place, shards, learning)
+            self.store = opened(place, shards, learning, setting.driver)
             stack.callback(self.store.close)
-            self.placement: Placement = Learner(self.controller, self.store, learning)
+            self.placement: Placement = Learner(self.controller, self.store, learning, setting.driver)
             if hosts:
-                self.placement = Hosts(hosts, for_host(place, setting.decisions, learning))
+                self.placement = Hosts(hosts, for_host(place, setting, learning))
             stack.callback(self.placement.close)
             self._stack = stack.pop_all()
 

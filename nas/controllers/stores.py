@@ -10,15 +10,15 @@ from parameter_server.store import Store, StoreError
 from workers.errors import UserError
 
 
-def opened(folder: str, shards: int, learning: Learning) -> Store:
-    """Those of `folder`, started or adopted; with 0 shards new ones, which end with this process."""
+def opened(folder: str, shards: int, learning: Learning, driver: int = 0) -> Store:
+    """Those of `folder`, started or adopted for this `driver`; with 0 shards new ones, which end with this process."""
     policy = Policy((Group(Adam(learning.learning_rate)),))
     if shards == 0:
         return MemoryStore(policy)
     from parameter_server.opened import open_store
 
     try:
-        return open_store(folder, policy, shards=shards)
+        return open_store(folder, policy, shards=shards, epoch=driver)
     except StoreError as error:
         raise UserError(f"the controller's parameters cannot be opened: {error}") from error
 

@@ -42,6 +42,7 @@ from workers.pools.simulated import Simulated
 from workers.setup import Setup
 from workers.trial import Attempt, Json, Result, Trial
 
+LATEST = 1000  # a driver later than any
 SMALL: dict[str, Any] = {"preset": "zoph2017", "hidden": 8, "replicas": 5, "batch": 2, "learning_rate": 0.02}
 
 
@@ -172,8 +173,8 @@ def ledger(log: Log, name: str) -> tuple[Version, int, list[Trial]]:
     """The versions of the shards, how many pushes their ledgers have, and the trials of the search."""
     trials = [r.trial for r in History.of(log.entries(name)).trials.values() if "batch" in r.trial.note]
     learning = Learning(algorithm="ppo", epochs=2, learning_rate=SMALL["learning_rate"])
-    with closing(opened(str(Path(str(log.folder)) / name / "store"), 2, learning)) as store:
-        pushed = sum(store.join(f"replica-{replica}.{lane}") for replica in range(5) for lane in range(10))
+    with closing(opened(str(Path(str(log.folder)) / name / "store"), 2, learning, LATEST)) as store:
+        pushed = sum(store.join(f"replica-{replica}.{lane}", LATEST) for replica in range(5) for lane in range(10))
         return store.pull().version, pushed, trials
 
 

@@ -75,7 +75,7 @@ class Outliving:
 
             patch.setattr(self.store, "push", counting)
             patch.setattr(Learner, "learn", learning)
-            patch.setattr(shared, "opened", lambda folder, shards, learning: self.store)
+            patch.setattr(shared, "opened", lambda *_: self.store)
             yield
 
     def _die(self, before: bool) -> None:
@@ -185,6 +185,19 @@ def test_gradients_elsewhere_in_the_parameters_are_weighed_by_the_ratio() -> Non
     expected = unrolled.gradient(weights, np.zeros(5))
     for name, value in store.pull().tensors.items():
         np.testing.assert_allclose(value - before.tensors[name], expected[name], atol=1e-12)
+
+
+def test_a_driver_that_was_replaced_teaches_nothing_any_more() -> None:
+    learning = Learning(hidden=4, algorithm="reinforce", entropy=0.0)
+    controller, children = Controller(TABLE, learning), everything()[:2]
+    store = MemoryStore(SGD(1.0))
+    store.create(drawn(controller))
+    first, second = (Learner(controller, store, learning, driver) for driver in (1, 2))
+    for number, learner in enumerate((first, second)):
+        learner.learn(0, Lesson("replica-0.0", number, children, [-1.0, -2.0], [1.0, -1.0]))
+    with pytest.raises(UserError, match="attempt 2"):
+        first.learn(0, Lesson("replica-0.0", 2, children, [-1.0, -2.0], [1.0, -1.0]))
+    assert store.pull().version == (2,)
 
 
 def test_where_nothing_moved_the_ratio_changes_nothing() -> None:
