@@ -78,6 +78,8 @@ class Supervisor:
             self._turn(self._until())
             self._grant()
             if self.drivers.over:
+                self._turn(0)  # who was frozen, or got no processor, has yet to hear what has come meanwhile
+            if self.drivers.over:
                 self.ending = "the driver's lease is over"
         self._end()
 

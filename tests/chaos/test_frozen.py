@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from puppet import Puppet
 from parameter_server.opened import open_store, running
 from parameter_server.optimizers import SGD
 from parameter_server.policy import Async, Bounded, Group, Mode, Policy, Sync
-from parameter_server.processes.folder import Folder, Network
+from parameter_server.processes.folder import Folder, Network, held
 
 if TYPE_CHECKING:
     from parameter_server.clients.client import ShardedStore
@@ -203,3 +205,88 @@ def test_a_push_to_a_frozen_shard_goes_on_by_itself(tmp_path: Path, way: str) ->
             assert worker.silent(1.0)
         assert worker.hear().counted
         assert made.value() == -2
+
+
+DRIVER = f"""
+import sys, time
+import numpy as np
+from parameter_server.opened import open_store
+from parameter_server.optimizers import SGD
+from parameter_server.policy import Group, Policy
+store = open_store(sys.argv[1], Policy((Group(SGD(1.0)),), lease={LEASE / 4}), shards=2, processes=2)
+store.create({{name: np.zeros(300, np.float32) for name in "ab"}})
+print("drives", flush=True)
+sys.stdin.read()
+store.close()
+"""
+
+
+@contextmanager
+def driven(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A store whose driver is a process of its own; its lease, three of the policy's, is shorter than `LEASE`."""
+    root = str(Path(__file__).parents[2])
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])},
+    )
+    assert driver.stdin is not None
+    assert driver.stdout is not None
+    try:
+        assert driver.stdout.readline() == b"drives\n"
+        yield driver
+        driver.stdin.close()
+        assert driver.wait(LONG) == 0
+    finally:
+        driver.kill()
+        driver.wait()
+        driver.stdin.close()
+        driver.stdout.close()
+
+
+def pids(folder: Path) -> list[int]:
+    found = running(folder)
+    return [] if found is None else [found.supervisor, *(pid for pid in found.processes if pid is not None)]
+
+
+def until(look: Callable[[], bool]) -> None:
+    limit = time.monotonic() + LONG
+    while not look():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_a_frozen_supervisor_replaces_who_died_meanwhile_and_drops_no_driver(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with driven(folder):
+        worker = Puppet("a", 0, LONG, folder)
+        try:
+            assert worker.ask("push 0").counted
+            supervisor, *shards = pids(folder)
+            with frozen(supervisor):
+                os.kill(shards[0], signal.SIGKILL)
+                worker.tell("push 1")
+                assert worker.silent(LEASE)  # longer than the driver's lease
+            assert worker.hear().counted
+            assert worker.ask("push 2").counted
+            assert pids(folder)[0] == supervisor
+        finally:
+            worker.end()
+
+
+def test_a_driver_that_was_frozen_for_longer_than_its_lease_starts_the_store_again(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with driven(folder) as driver:
+        worker = Puppet("a", 0, LONG, folder)
+        try:
+            assert worker.ask("push 0").counted
+            with frozen(driver.pid):
+                until(lambda: not held(Folder(folder).lock))  # it has ended, with snapshots
+                assert list(folder.glob("shard-*/snapshot-*"))
+                worker.tell("push 1")
+            said = worker.hear()
+            assert said.counted, said
+            assert worker.ask("pull").version == (2, 2)
+        finally:
+            worker.end()
