@@ -55,16 +55,22 @@ def recover(folder: Path, policy: Policy, durability: str, life: Life) -> Recove
         damages.append(f"{path} is of no use: {error}")
     memory, source, whole = _from_disk(folder, policy, logged, life.before.ended, damages)
     version = memory.book.version
-    older = life.before.begun > 0 and not whole
+    header = memory.book.header
+    begun_anew = int(header["incarnation"][0]) < life.before.incarnation  # by one who died before its first snapshot
+    older = life.before.begun > 0 and (begun_anew or not whole)
     if older:
-        header = memory.book.header
         header["incarnation"] = max(int(header["incarnation"][0]), life.before.incarnation)
         memory.book.reincarnate()
         life.incarnate(int(header["incarnation"][0]))
         damages.append(f"went on from {source or 'nothing'}, which may lack what was acknowledged last")
-    fronts = [memory.front(place) for place in range(len(memory.pieces))]
-    arena = Arena.create(path, memory.pieces, fronts, memory.book)
     log = Log(folder, version, memory.pieces) if logged else None  # which cuts off what could not be taken
+    fronts = [memory.front(place) for place in range(len(memory.pieces))]
+    try:
+        arena = Arena.create(path, memory.pieces, fronts, memory.book)
+    except BaseException:
+        if log is not None:
+            log.close()
+        raise
     return Recovered(arena, source, log, older, tuple(damages))
 
 

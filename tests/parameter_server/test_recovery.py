@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import time
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from parameter_server.files import recovery
 from parameter_server.link import Answer, Part, Push
 from parameter_server.optimizers import Momentum
 from parameter_server.outcome import Outcome
@@ -315,4 +317,67 @@ def test_a_death_inside_a_recovery_leaves_what_there_was(tmp_path: Path, monkeyp
     life.hosted = Hosted(life.place, 0, POLICY)
     assert life.source == "snapshot"
     assert life.version == 2 * INCARNATION + 2
+    life.end()
+
+
+def died(*parts: object) -> Any:
+    """The process is killed here: what it had locked is free."""
+    for one in parts:
+        if isinstance(one, Hosted):
+            one.life.close()
+            one.shard.memory.close()
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["Arena.create", "snapshot"])
+def test_versions_are_monotone_though_a_process_dies_before_its_first_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    life = Life(tmp_path, "power")
+    life.create()
+    life.push(4)
+    life.hosted.snapshot()
+    life.push(4)
+    life.damage("arena")
+    life.damage("log-000000001")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Arena if moment == "Arena.create" else Hosted, moment.removeprefix("Arena."), died)
+        with pytest.raises(KeyboardInterrupt):
+            life.again()
+    life.hosted = Hosted(life.place, 0, POLICY)
+    seen = life.version
+    assert seen > INCARNATION
+    life.damage("arena")
+    life.again()
+    assert life.version >= seen
+    life.push(2)
+    latest = life.state()
+    life.damage("arena")
+    life.again()
+    assert life.state() == latest
+    life.end()
+
+
+def test_what_lay_behind_a_gap_of_the_log_is_gone_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = Life(tmp_path, "power")
+    life.create()
+    life.push(4)
+    path = Path(life.hosted.snapshot())
+    life.push(2)
+    life.damage("arena")
+    life.damage("log-000000000")
+    life.damage(path.name)
+
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)  # the dead one's locks
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery, "Log", died)
+        with pytest.raises(KeyboardInterrupt):
+            life.again()
+    life.hosted = Hosted(life.place, 0, POLICY)
+    life.push(2)
+    latest = life.state()
+    life.damage("arena")
+    life.again()
+    assert life.state() == latest
     life.end()
