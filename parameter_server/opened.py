@@ -63,7 +63,7 @@ def open_store(
     try:
         address = place.read_address()
         assert address is not None
-        return ShardedStore(_links(address, None, PATIENCE), patience=PATIENCE, closing=keeper.close)
+        return ShardedStore(_here(address, PATIENCE, epoch), patience=PATIENCE, closing=keeper.close)
     except BaseException:
         keeper.close()
         raise
@@ -117,14 +117,7 @@ def running(folder: Path | str) -> Running | None:
 
 def _links(address: Address, security: Security | None, patience: float, compression: Compression = None) -> list[Link]:
     if address.machine == machine() and Path(address.sockets).is_dir():
-        from parameter_server.links.connection import Connections
-        from parameter_server.links.same_machine import SameMachineLink
-
-        processes = [
-            Connections(address.process(number), patience, range(number, address.shards, address.processes))
-            for number in range(address.processes)
-        ]
-        return [SameMachineLink(processes[number % len(processes)], number) for number in range(address.shards)]
+        return _here(address, patience)
     if not address.network:
         raise StoreError(
             f"the store in {address.folder} runs on another machine and listens there only: open it with a network"
@@ -136,6 +129,18 @@ def _links(address: Address, security: Security | None, patience: float, compres
         NetworkLink(where, number, security, seconds=patience, compression=compression)
         for number, where in enumerate(address.network)
     ]
+
+
+def _here(address: Address, patience: float, epoch: int | None = None) -> list[Link]:
+    """Links to the shards of a store on this machine, for the driver of this epoch, or for who drives nothing."""
+    from parameter_server.links.connection import Connections
+    from parameter_server.links.same_machine import SameMachineLink
+
+    processes = [
+        Connections(address.process(number), patience, range(number, address.shards, address.processes), epoch)
+        for number in range(address.processes)
+    ]
+    return [SameMachineLink(processes[number % len(processes)], number) for number in range(address.shards)]
 
 
 def _security(folder: Folder) -> Security:

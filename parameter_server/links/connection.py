@@ -5,6 +5,7 @@ A connection has a slot of its own, so calls of several threads never meet.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import socket
@@ -31,10 +32,11 @@ GONE: Final = "the process of the shard has closed the connection"
 class Connection:
     """One connected socket; each request waits for its reply until a moment of `monotonic`.
 
-    Raises `OSError` when the process is gone or does not answer: the connection is of no use then.
+    Raises `OSError` when the process is gone or does not answer: the connection is of no use then. A driver says its
+    `epoch`, by which a later one fences it off.
     """
 
-    def __init__(self, path: Path, until: float) -> None:
+    def __init__(self, path: Path, until: float, epoch: int | None = None) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._requests = 0
         self._slot: Slot | None = None
@@ -43,6 +45,8 @@ class Connection:
         try:
             self._wait(until)
             self._socket.connect(str(path))
+            if epoch is not None:
+                self.ask(Kind.DRIVER, 0, until, json.dumps({"epoch": epoch}).encode())
         except BaseException:
             self._socket.close()
             raise
@@ -141,13 +145,17 @@ class Connection:
 class Connections:
     """To the process that listens at `path`, shared by links to its shards; a call takes at most `seconds`.
 
-    `shards` are those that it hosts, for who must be told which do not answer.
+    `shards` are those that it hosts, for who must be told which do not answer. `epoch` is that of the driver whose
+    connections these are.
     """
 
-    def __init__(self, path: Path | str, seconds: float = 60.0, shards: Sequence[int] = ()) -> None:
+    def __init__(
+        self, path: Path | str, seconds: float = 60.0, shards: Sequence[int] = (), epoch: int | None = None
+    ) -> None:
         self.path = Path(path)
         self.name = " and ".join(f"shard {shard}" for shard in shards) or "the shards"
         self.seconds = seconds
+        self._epoch = epoch
         self._lock = Lock()
         self._idle: list[Connection] = []
         self._owner = os.getpid()
@@ -163,7 +171,7 @@ class Connections:
         fresh = False
         while True:
             try:
-                connection = self._taken() or Connection(self.path, until)
+                connection = self._taken() or Connection(self.path, until, self._epoch)
                 try:
                     result = use(connection, until)
                 except StoreError:

@@ -30,6 +30,7 @@ class Caller:
         connection.setblocking(False)
         self.connection = connection
         self.slot: Slot | None = None
+        self.epoch: int | None = None  # of the driver that this is; others have none
         self.gone = False
         self._buffer = buffer
         self._rest = bytearray()

@@ -85,7 +85,7 @@ class Desk:
         self._kinds = {
             Kind.HELLO: self._hello, Kind.BEAT: self._beat, Kind.LEAVE: self._leave, Kind.CREATE: self._create,
             Kind.PUSHES: self._pushes, Kind.PULL: self._pull, Kind.ARENA: self._arena, Kind.SLOT: self._slot,
-            Kind.SNAPSHOT: self._snapshot, Kind.STATISTICS: self._statistics,
+            Kind.SNAPSHOT: self._snapshot, Kind.STATISTICS: self._statistics, Kind.DRIVER: self._driver,
         }  # fmt: skip
 
     def answer(self, caller: Caller, head: Header, body: bytes) -> None:
@@ -136,8 +136,10 @@ class Desk:
 
     def _hello(self, caller: Caller, head: Header, body: bytes) -> None:
         shard = self._shard(head.shard)
+        client, attempt = _client(body)
         with shard.lock:
-            welcome = shard.hello(*_client(body))
+            shard.check_driver(caller.epoch if client else None)
+            welcome = shard.hello(client, attempt)
             shard.settled()
         caller.send(said(head.shard, head.request, welcome_json(welcome)))
 
@@ -166,6 +168,13 @@ class Desk:
             reply = shard.statistics.to_json()
         caller.send(said(head.shard, head.request, reply))
 
+    def _driver(self, caller: Caller, head: Header, body: bytes) -> None:
+        epoch = json_of(body).get("epoch")
+        if not isinstance(epoch, int):
+            raise StoreError("a driver has an epoch", Outcome.CORRUPTED)
+        caller.epoch = epoch
+        caller.send(said(head.shard, head.request, {}))
+
     def _slot(self, caller: Caller, head: Header, _body: bytes) -> None:
         caller.take(Slot.received(caller.descriptor()))
         caller.send(said(head.shard, head.request, {}))
@@ -192,6 +201,7 @@ class Desk:
         if not sound(arrays, iter(sums)):
             raise StoreError("a checksum does not fit: send it again", Outcome.CORRUPTED)
         with shard.lock:
+            shard.check_driver(caller.epoch)
             keys = shard.create(pieces, arrays)
         caller.send(said(head.shard, head.request, {"keys": keys}))
 
@@ -221,7 +231,7 @@ class Desk:
         numbers, sums = iter(arrays), iter(came.sums) if came.where is Where.SLOT else None
         wait = Wait(caller, head.request, [], {}, 0.0)
         for push in came.pushes:
-            answer = self._push(push, numbers, sums)
+            answer = self._push(caller, push, numbers, sums)
             if isinstance(answer, Ticket):
                 wait.tickets[len(wait.answers)] = (self.shards[push.shard], answer)
                 wait.answers.append(None)
@@ -234,7 +244,9 @@ class Desk:
         else:
             caller.send(reply)
 
-    def _push(self, push: Announced, arrays: Iterator[NDArray[Any]], sums: Iterator[int] | None) -> Answer | Ticket:
+    def _push(
+        self, caller: Caller, push: Announced, arrays: Iterator[NDArray[Any]], sums: Iterator[int] | None
+    ) -> Answer | Ticket:
         parts, mine = [], []
         for part in push.parts:
             rows = next(arrays) if part.rows >= 0 else None
@@ -245,6 +257,7 @@ class Desk:
         shard = self._shard(push.shard)
         with shard.lock:
             _report(shard, push.pulls, push.pulled)
+            shard.check_driver(caller.epoch)
             if not fits:
                 return shard.refused(Outcome.CORRUPTED, "a checksum does not fit: send the same again")
             most = 2 * sum(piece.bytes for piece in shard.memory.pieces) + SLACK
@@ -261,6 +274,7 @@ class Desk:
         shard = self._shard(push.shard)
         with shard.lock:
             _report(shard, push.pulls, push.pulled)
+            shard.check_driver(caller.epoch)
             answer = apply_ring(shard, push, caller.slot)
             shard.settled()
         if answer is None:

@@ -50,6 +50,7 @@ class Kind(IntEnum):
     SLOT = 8
     SNAPSHOT = 9
     STATISTICS = 10
+    DRIVER = 11  # who speaks here is the driver of an epoch
     SAID = 32  # JSON
     ANSWERS = 33
     WHOLE = 34  # a push by the ring cannot be taken: send it whole

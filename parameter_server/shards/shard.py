@@ -102,6 +102,11 @@ class Shard:
         """Take orders from the driver of this epoch; raises `FencedError` when there is one of a later epoch."""
         self.state.epoch(epoch)
 
+    def check_driver(self, epoch: int | None) -> None:
+        """Raise `FencedError` for a driver of an earlier epoch than the highest; those without epoch drive nothing."""
+        if epoch is not None:
+            self.state.check_driver(epoch)
+
     def create(self, pieces: Sequence[Piece], values: Sequence[Array]) -> tuple[str, ...]:
         """Add the pieces whose keys are new, all or none, and give these keys; raises `StoreError` for bad values."""
         return self.state.create(pieces, values)

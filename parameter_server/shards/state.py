@@ -52,13 +52,19 @@ class State:
 
     def epoch(self, epoch: int) -> None:
         """Take orders from the driver of this epoch; raises `FencedError` when there is one of a later epoch."""
+        self.check_driver(epoch)
         header = self.memory.book.header
-        current = int(header["epoch"][0])
-        if epoch < current:
-            raise FencedError(f"the driver of epoch {current} has taken over from that of epoch {epoch}: stop it")
-        if epoch > current:
+        if epoch > int(header["epoch"][0]):
             header["epoch"] = epoch
             self.memory.commit(())
+
+    def check_driver(self, epoch: int) -> None:
+        """Raise `FencedError` when there is a driver of a later epoch."""
+        current = int(self.memory.book.header["epoch"][0])
+        if epoch < current:
+            raise FencedError(
+                f"the driver of epoch {current} has taken over from that of epoch {epoch}: stop it", Outcome.FENCED
+            )
 
     def create(self, pieces: Sequence[Piece], values: Sequence[Array]) -> tuple[str, ...]:
         """Add the pieces whose keys are new, all or none, and give these keys; raises `StoreError` for bad values."""

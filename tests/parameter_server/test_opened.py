@@ -23,6 +23,7 @@ from parameter_server.clients.client import ShardedStore
 from parameter_server.links.network import NetworkLink
 from parameter_server.opened import Running, connect, open_store, running
 from parameter_server.optimizers import SGD
+from parameter_server.outcome import Outcome
 from parameter_server.policy import Group, Policy
 from parameter_server.processes import faults
 from parameter_server.processes.folder import Folder, Network, held
@@ -338,6 +339,29 @@ def test_a_driver_of_an_earlier_epoch_is_turned_away(opened: Opened) -> None:
     opened.open(epoch=5)
     with pytest.raises(FencedError, match=r"epoch 5 has taken over .* this one is of epoch 4"):
         opened.open(epoch=4)
+
+
+@pytest.mark.parametrize("size", [64, 300_000])  # in the message, and by the ring
+def test_a_driver_that_was_replaced_changes_nothing_any_more(opened: Opened, size: int) -> None:
+    first = opened.open(epoch=1)
+    first.create({"w": np.zeros((size, 3), np.float32)})
+    ones = {"w": np.ones((size, 3), np.float32)}
+    assert first.push(ones, first.pull().version, PushId("a", 0)).counted
+    worker = opened.connect()
+    second = opened.open(epoch=2)
+    pulled = first.pull()
+    with pytest.raises(FencedError, match="epoch 2 has taken over from that of epoch 1"):
+        first.push(ones, pulled.version, PushId("a", 1))
+    assert sum(one.pushes[Outcome.FENCED] for one in second.statistics()) > 0
+    with pytest.raises(FencedError, match="epoch 2"):
+        first.create({"v": START})
+    with pytest.raises(FencedError, match="epoch 2"):
+        first.join("b")
+    assert value(second) == -1
+    assert list(second.pull().tensors) == ["w"]
+    assert second.push(ones, pulled.version, PushId("a", 1)).counted
+    assert worker.push(ones, pulled.version, PushId("b", 0)).counted
+    assert value(first) == -3
 
 
 def test_who_asks_for_another_store_in_the_same_folder_is_told_of_both(opened: Opened) -> None:
