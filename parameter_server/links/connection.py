@@ -98,11 +98,17 @@ class Connection:
         if self._slot is None or self._slot.size < size:
             if self._slot is not None:
                 self._slot.close()
-            self._slot = Slot.create(size)
-            self._requests += 1
-            self._wait(until)
-            socket.send_fds(self._socket, [message(Kind.SLOT, 0, self._requests)], [self._slot.descriptor])
-            self.receive(until)
+                self._slot = None
+            slot = Slot.create(size)
+            try:
+                self._requests += 1
+                self._wait(until)
+                socket.send_fds(self._socket, [message(Kind.SLOT, 0, self._requests)], [slot.descriptor])
+                self.receive(until)
+            except BaseException:  # the process has none then, or another one
+                slot.close()
+                raise
+            self._slot = slot
         return self._slot
 
     def serial(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from parameter_server.link import Answer, Part, Push
 from parameter_server.links.connection import Connection, Connections
 from parameter_server.links.same_machine import SameMachineLink
+from parameter_server.listeners.caller import Caller
 from parameter_server.listeners.same_machine import SameMachineListener
 from parameter_server.optimizers import SGD, Adam
 from parameter_server.outcome import Outcome
@@ -104,6 +106,25 @@ def test_numbers_are_those_of_a_plain_step_whichever_way_they_go(served: Served,
         np.concatenate([pulled.parts[piece.key] for piece in pieces]), expected, rtol=1e-5, atol=1e-6
     )
     assert link.statistics().bytes_in >= 3 * expected.nbytes
+
+
+def test_a_slot_that_the_shard_could_not_take_is_brought_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the shard has no descriptor left: the message comes without its file."""
+    served.start()
+    link = served.link()
+    link.hello("me", 0)
+    size = 100_000
+    parts = dense(create(link, size), np.ones(size))
+    with monkeypatch.context() as patch:
+        patch.setattr(Caller, "_keep", lambda _, ancillary: dropped(ancillary))
+        assert link.push(push(0, parts)).outcome is Outcome.TRUNCATED
+    assert link.push(push(0, parts)).outcome is Outcome.APPLIED
+
+
+def dropped(ancillary: list[tuple[int, int, bytes]]) -> None:
+    for _, _, data in ancillary:
+        for descriptor in np.frombuffer(data, np.int32).tolist():
+            os.close(descriptor)
 
 
 def test_rows_and_several_pieces_go_in_one_push(served: Served) -> None:
