@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import math
+import resource
 import sys
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from parameter_server.policy_json import policy_from_json
 from parameter_server.processes.channel import Channel
@@ -27,6 +28,8 @@ from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+DESCRIPTORS: Final = 2**16  # of a process at most: every client on this machine takes two
 
 
 def prepare(folder: Folder) -> None:
@@ -43,6 +46,7 @@ def prepare(folder: Folder) -> None:
 def serve(place: Place) -> int:
     """Host the shards of a place; gives the exit status of the process."""
     faulthandler.enable()
+    have_descriptors()
     try:
         with ExitStack() as stack:
             policy = policy_from_json(place.layout.policy)
@@ -66,6 +70,15 @@ def serve(place: Place) -> int:
         _complain(place, trouble.splitlines()[-1])
         return 1
     return 0
+
+
+def have_descriptors() -> None:
+    """Let the process open as many files as it may, and not only the 1,024 that are usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(place: Place, hosted: Sequence[Hosted], stack: ExitStack) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from parameter_server.outcome import Outcome
 from parameter_server.policy import Group, Policy
 from parameter_server.processes import faults
 from parameter_server.processes.folder import Folder, Network, held
+from parameter_server.processes.shard_process import DESCRIPTORS
 from parameter_server.store import FencedError, PushId, StoreError
 
 Result = TypeVar("Result")
@@ -401,6 +403,18 @@ def test_workers_connect_by_the_folder_and_by_the_address(opened: Opened) -> Non
     push(worker, 0, "c")
     worker.close()
     assert value(store) == -2
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process are asked for on Linux")
+def test_a_shard_has_room_for_more_clients_than_a_process_has_descriptors_for_at_first(opened: Opened) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        opened.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for pid in opened.shards(opened.running()):
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == min(limits[1], DESCRIPTORS)
 
 
 def test_nobody_connects_where_no_store_is(tmp_path: Path) -> None:
