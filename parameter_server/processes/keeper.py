@@ -163,7 +163,7 @@ class Keeper:
                         sys.executable,
                         "-P",
                         "-m",
-                        "parameter_server.processes.supervisor",
+                        "parameter_server.processes.supervisor_process",
                         str(self.folder.path.resolve()),
                         "--asked",
                     ],

@@ -1,4 +1,4 @@
-"""Supervisor: one process per store folder, which starts the processes of the shards and replaces the dead.
+"""Supervisor: starts the processes of a store's shards, and replaces the dead; one process per folder.
 
 It imports what shards need once, and is forked for each of them, so that a new one is there within milliseconds; it
 has one thread and speaks no gRPC, so that a fork is sound. When the driver's lease is over, shards write their
@@ -7,45 +7,28 @@ snapshots and end, and it ends after them. When it dies, shards go on for the ti
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import gc
 import math
 import os
-import select
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from parameter_server.processes.channel import Channel, Message
 from parameter_server.processes.drivers import Drivers
-from parameter_server.processes.folder import (
-    Address,
-    Folder,
-    Layout,
-    held,
-    is_at,
-    machine,
-    patiently_locked,
-    socket_folder,
-)
-from parameter_server.processes.place import ENVIRONMENT, FREE, LEASES, Place, Seat
+from parameter_server.processes.folder import Address, Folder, Layout, held, is_at, machine, socket_folder
+from parameter_server.processes.place import FREE, Place, Seat
 from parameter_server.processes.report import flush, report
 from parameter_server.processes.waking import Waking
-from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
     Body: TypeAlias = Callable[[Place], int]
 
-MODULE: Final = "parameter_server.processes.supervisor"
 GLANCE: Final = 0.02  # seconds between two looks at whether a process that is no child of ours still lives
-GRASP: Final = 0.2  # seconds to wait for somebody who only looks whether the folder is locked
 AGAIN: Final = 1.0  # seconds until the address is written again, after there was no room for it
 PATIENCE: Final = 30.0  # seconds that shards have to write their snapshots, and a driver to say hello
 
@@ -292,54 +275,3 @@ class Supervisor:
         for key in list(self.selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
         self.selector.close()
-
-
-def _open_input() -> bool:
-    """Whether who holds the other end of standard input still does; it never writes."""
-    return not select.select([0], [], [], 0)[0]
-
-
-def oversee(path: Path, body: Body, asked: Callable[[], bool] = lambda: True) -> int:
-    """Supervise the store in a folder until it is over; ends at once where another process does, or nobody asks."""
-    folder = Folder(path)
-    layout = folder.read_layout()
-    if layout is None:
-        raise StoreError(f"there is no store in {path}: open_store founds one")
-    lock = patiently_locked(folder.lock, GRASP)
-    if lock is None or not asked():
-        return 0
-    gc.freeze()  # what was imported is never collected, so that forks go on sharing its memory
-    supervisor = Supervisor(folder, layout, LEASES * float(layout.policy["lease"]), body, lock)
-    try:
-        supervisor.run()
-    finally:
-        supervisor.close()
-    return 0
-
-
-def main() -> int:
-    """Supervise the store in a folder; leaves whoever started it, unless told `--foreground`."""
-    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--foreground", action="store_true", help="stay a child of who starts it")
-    parser.add_argument("--asked", action="store_true", help="end when standard input is at its end before the start")
-    arguments = parser.parse_args()
-    if not arguments.foreground:
-        if os.fork():
-            os._exit(0)
-        os.setsid()
-    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        again = [sys.executable, "-P", "-m", MODULE, str(arguments.folder), "--foreground"]
-        os.execve(sys.executable, again + ["--asked"] * arguments.asked, {**os.environ, **ENVIRONMENT})
-    from parameter_server.processes.shard_process import prepare, serve
-
-    try:
-        prepare(Folder(arguments.folder))
-        return oversee(arguments.folder, serve, _open_input if arguments.asked else lambda: True)
-    except StoreError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

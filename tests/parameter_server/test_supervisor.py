@@ -28,7 +28,7 @@ BODY = """
 import os, sys, time
 from pathlib import Path
 from parameter_server.processes.folder import Folder, locked
-from parameter_server.processes.supervisor import oversee
+from parameter_server.processes.supervisor_process import oversee
 from parameter_server.processes.tie import Tie
 
 def body(place):
@@ -219,7 +219,7 @@ def test_a_supervisor_that_comes_when_it_is_not_asked_for_any_more_starts_nothin
         sys.executable,
         "-P",
         "-m",
-        "parameter_server.processes.supervisor",
+        "parameter_server.processes.supervisor_process",
         str(store.folder.path),
         "--foreground",
         "--asked",
