@@ -193,6 +193,16 @@ with acknowledged.open("a") as file:
 """
 
 
+def counted(store: ShardedStore, acknowledged: int) -> set[int]:
+    """How many pushes each shard has counted: what was acknowledged, and at most one that was on its way.
+
+    A driver that dies between two shards leaves them one apart.
+    """
+    counts = {int(-one) for one in np.unique(store.pull().tensors["w"])}
+    assert counts <= {acknowledged, acknowledged + 1}
+    return counts
+
+
 class Driver:
     """A driver in a process of its own."""
 
@@ -223,8 +233,7 @@ def test_after_everything_was_killed_at_once_nothing_acknowledged_is_missing(ope
     driver.kill()
     until(opened.all_ended)
     store = opened.open()
-    assert -value(store) - driver.acknowledged() in (0, 1)  # one may have been on its way
-    assert store.join("a") == -value(store)
+    assert store.join("a") == max(counted(store, driver.acknowledged()))
 
 
 def test_a_driver_that_comes_after_a_killed_one_finds_the_same_processes(opened: Opened) -> None:
@@ -234,7 +243,7 @@ def test_a_driver_that_comes_after_a_killed_one_finds_the_same_processes(opened:
     driver.kill()
     store = opened.open(epoch=1)
     assert opened.running() == before
-    assert -value(store) - driver.acknowledged() in (0, 1)
+    counted(store, driver.acknowledged())
 
 
 def test_when_a_driver_was_killed_the_store_ends_with_its_lease_and_keeps_all(opened: Opened) -> None:
@@ -245,7 +254,7 @@ def test_when_a_driver_was_killed_the_store_ends_with_its_lease_and_keeps_all(op
     until(opened.all_ended)
     assert "lease" in Folder(opened.folder).report.read_text()
     store = opened.open(Policy((Group(SGD(1.0)),), lease=1.0))
-    assert -value(store) - driver.acknowledged() in (0, 1)
+    counted(store, driver.acknowledged())
     assert [one.recoveries for one in store.statistics()] == [0, 0]
 
 
@@ -334,7 +343,7 @@ def test_a_driver_that_was_frozen_for_longer_than_its_lease_starts_the_store_aga
     driver.kill()
     until(opened.all_ended)
     store = opened.open(Policy((Group(SGD(1.0)),), lease=0.2))
-    assert -value(store) - driver.acknowledged() in (0, 1)
+    counted(store, driver.acknowledged())
 
 
 def test_a_driver_of_an_earlier_epoch_is_turned_away(opened: Opened) -> None:
