@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from parameter_server.link import Answer, Part, Push
 from parameter_server.listeners.caller import Caller
@@ -35,6 +36,8 @@ from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Lease: TypeAlias = Callable[[Shard, str, int], None]
 
 SLACK: Final = 2**20  # bytes that a push may have above twice its shard, so that a wrong shape is seen to be one
 
@@ -83,9 +86,10 @@ class Desk:
 
     def __post_init__(self) -> None:
         self._kinds = {
-            Kind.HELLO: self._hello, Kind.BEAT: self._beat, Kind.LEAVE: self._leave, Kind.CREATE: self._create,
-            Kind.PUSHES: self._pushes, Kind.PULL: self._pull, Kind.ARENA: self._arena, Kind.SLOT: self._slot,
-            Kind.SNAPSHOT: self._snapshot, Kind.STATISTICS: self._statistics, Kind.DRIVER: self._driver,
+            Kind.HELLO: self._hello, Kind.CREATE: self._create, Kind.PUSHES: self._pushes, Kind.PULL: self._pull,
+            Kind.BEAT: partial(self._lease, Shard.beat), Kind.LEAVE: partial(self._lease, Shard.leave),
+            Kind.ARENA: self._arena, Kind.SLOT: self._slot, Kind.DRIVER: self._driver,
+            Kind.SNAPSHOT: self._snapshot, Kind.STATISTICS: self._statistics,
         }  # fmt: skip
 
     def answer(self, caller: Caller, head: Header, body: bytes) -> None:
@@ -143,17 +147,10 @@ class Desk:
             shard.settled()
         caller.send(said(head.shard, head.request, welcome_json(welcome)))
 
-    def _beat(self, caller: Caller, head: Header, body: bytes) -> None:
+    def _lease(self, change: Lease, caller: Caller, head: Header, body: bytes) -> None:
         shard = self._shard(head.shard)
         with shard.lock:
-            shard.beat(*_client(body))
-            shard.settled()
-        caller.send(said(head.shard, head.request, {}))
-
-    def _leave(self, caller: Caller, head: Header, body: bytes) -> None:
-        shard = self._shard(head.shard)
-        with shard.lock:
-            shard.leave(*_client(body))
+            change(shard, *_client(body))
             shard.settled()
         caller.send(said(head.shard, head.request, {}))
 
