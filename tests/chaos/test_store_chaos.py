@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 MOMENTS = ("before apply", "inside apply", "after apply", "after commit", "inside snapshot")
 WORKERS = ("A", "B", "C")
+ROUNDS = int(os.environ.get("CELLWRIGHT_CHAOS_ROUNDS", "31"))  # of the long test; six deaths in each
 RATE = 0.5  # a power of two, so that a fused multiply-add rounds as two operations do
 
 
@@ -157,13 +158,12 @@ def test_a_few_deaths_lose_nothing_and_repeat_nothing(tmp_path: Path, mode: Mode
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1200 + 20 * ROUNDS)
 @pytest.mark.parametrize("mode", [Async(), Sync(3)], ids=["async", "sync"])
 def test_hundreds_of_deaths_lose_nothing_and_repeat_nothing(tmp_path: Path, mode: Mode) -> None:
-    rounds = int(os.environ.get("CELLWRIGHT_CHAOS_ROUNDS", "31"))
     with chaos(tmp_path, mode, 2) as running:
-        rage(running, rounds)
+        rage(running, ROUNDS)
         running.stop()
         pushes = check(running)
-        assert min(running.kills[moment] for moment in MOMENTS) >= rounds
+        assert min(running.kills[moment] for moment in MOMENTS) >= ROUNDS
         sys.stderr.write(f"{type(mode).__name__}: {dict(running.kills)}, {pushes} pushes, none lost, none twice\n")
