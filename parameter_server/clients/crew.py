@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -28,6 +29,7 @@ class Crew:
         ]
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._owner = os.getpid()
 
     def lanes(self, shards: Iterable[int]) -> list[list[int]]:
         """Shards of one process together."""
@@ -62,12 +64,19 @@ class Crew:
         return [taken[shard] for shard in shards]
 
     def close(self) -> None:
+        self._notice_fork()
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=True)
 
+    def _notice_fork(self) -> None:
+        """Forget threads that are another process's: a fork has none of them, and would wait for them for ever."""
+        if os.getpid() != self._owner:
+            self._owner, self._pool, self._lock = os.getpid(), None, Lock()
+
     def _begun(self) -> ThreadPoolExecutor:
+        self._notice_fork()
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_UNLIMITED, "shards")

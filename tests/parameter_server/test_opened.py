@@ -426,6 +426,22 @@ def test_a_shard_has_room_for_more_clients_than_a_process_has_descriptors_for_at
         assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == min(limits[1], DESCRIPTORS)
 
 
+def test_a_worker_that_was_forked_after_its_first_push_pushes_on(opened: Opened) -> None:
+    opened.open().create({"w": START})
+    store = opened.connect()
+    push(store, 0)
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(int(PATIENCE))
+            push(store, 1)
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert value(store) == -2
+    push(store, 2)
+
+
 def test_nobody_connects_where_no_store_is(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store in"):
         connect(tmp_path)
