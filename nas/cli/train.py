@@ -49,7 +49,7 @@ def train(  # noqa: PLR0913 - the parameters of a command are its options
         typer.Option("--set", metavar="KEY=VALUE", help="Change an option of the task, such as learning_rate=0.1."),
     ] = None,
     carry_on: Annotated[bool, typer.Option("--continue", help="Begin with the exported weights.")] = False,
-    shards: Annotated[int, typer.Option(min=1, metavar="N", help="Pieces of the parameter server.")] = 2,
+    shards: Annotated[int, typer.Option(min=1, metavar="N", help="Shards of the store that has the parameters.")] = 2,
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
