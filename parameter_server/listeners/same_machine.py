@@ -98,17 +98,19 @@ class SameMachineListener:
         return True
 
     def _accept(self) -> None:
-        try:
-            connection, _ = self._listening.accept()
-        except OSError:  # it has gone again, or there are no descriptors left
-            return
-        caller = Caller(connection, self._buffer)
-        if not caller.trusted():
-            self._desk.count(-1, Outcome.UNAUTHENTICATED)
-            caller.close()
-            return
-        self._callers.add(caller)
-        self._selector.register(connection, selectors.EVENT_READ, caller)
+        """Let in all who have come: one at a time, the last of a crowd would stand outside for as many turns."""
+        for _ in range(BACKLOG):
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:  # there is nobody any more, or there are no descriptors left
+                return
+            caller = Caller(connection, self._buffer)
+            if caller.trusted():
+                self._callers.add(caller)
+                self._selector.register(connection, selectors.EVENT_READ, caller)
+            else:
+                self._desk.count(-1, Outcome.UNAUTHENTICATED)
+                caller.close()
 
     def _attend(self, caller: Caller, events: int) -> None:
         if events & selectors.EVENT_WRITE:
