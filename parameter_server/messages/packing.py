@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LINE: Final = 64  # bytes; every array begins at a multiple
 CHUNK: Final = 2**18  # bytes of one checksum: they stay in a core's cache between two passes over them
+SMALL: Final = 2**16  # bytes that are copied in less time than it takes to get Python's lock again
 
 checksum = xxhash.xxh3_64_intdigest
 
@@ -58,6 +59,17 @@ class Packing:
         ]
 
 
+def copy(target: NDArray[Any], source: NDArray[Any]) -> None:
+    """Copy an array to one like it, both in a row; a small one without letting go of Python's lock.
+
+    numpy lets go of it for more than 500 elements, and a thread of many then stands in line again for every piece.
+    """
+    if source.nbytes <= SMALL and source.dtype.char in "fd":
+        target.data[:] = source.data
+    else:
+        np.copyto(target, source)
+
+
 def fill(targets: Sequence[NDArray[Any]], sources: Sequence[NDArray[Any]]) -> list[int]:
     """Copy arrays, and give the checksums of their chunks, as they were before they were copied."""
     sums = []
@@ -66,7 +78,7 @@ def fill(targets: Sequence[NDArray[Any]], sources: Sequence[NDArray[Any]]) -> li
         for start in range(0, len(source), step):
             part = source[start : start + step]
             sums.append(checksum(part.data))
-            target[start : start + step] = part
+            copy(target[start : start + step], part)
     return sums
 
 

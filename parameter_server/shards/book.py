@@ -6,6 +6,8 @@ buffers of the pieces that it calls current.
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -47,6 +49,25 @@ _CLIENT: Final = np.dtype(
         ("versions", "<u8", (REMEMBERED,)),  # of push n at n modulo 8
     ]
 )
+_WORDS: Final = struct.Struct("<7Q")  # the header up to `table`
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a book says of versions, and of each piece when it changed and which set of buffers is in front."""
+
+    version: int
+    table: int
+    changed: list[int]
+    fronts: list[int]
+
+
+def glance(data: bytes, pieces: int, start: int) -> Glance:
+    """Look at a copy of a book that begins at `start`, for who reads numbers only: a fifth of the time of a `Book`."""
+    _, _, version, _, _, _, table = _WORDS.unpack_from(data, start)
+    rows = np.frombuffer(data, _PIECE, pieces, start + _HEADER.itemsize)
+    return Glance(version, table, rows["changed"].tolist(), rows["front"].tolist())
 
 
 @final

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, final
 import numpy as np
 
 from parameter_server.link import Pulled
+from parameter_server.messages.packing import checksum, copy
 from parameter_server.outcome import Outcome
-from parameter_server.shards.book import Book
-from parameter_server.shared_memory.arena_plan import Block, Plan, Views
+from parameter_server.shards.book import glance
+from parameter_server.shared_memory.arena_plan import Plan, Views
 from parameter_server.store import StoreError
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class ArenaReader:
             raise
         pieces = self._views.plan.pieces
         self._places = {piece.key: place for place, piece in enumerate(pieces)}
+        self._heads = [block.head.data for block in self._views.blocks]
+        self._book = 8 + 8 * len(pieces)  # where it begins in a head
 
     def current(self) -> bool:
         """Whether this is still the shard's file, and not one that has been replaced."""
@@ -55,16 +58,14 @@ class ArenaReader:
         except KeyError as error:
             raise StoreError(f"there is no piece {error.args[0]!r}: create it first", Outcome.UNKNOWN_NAME) from None
         for attempt in range(TRIES):
-            block = self._block(attempt + 1 == TRIES)
-            if block is None:
+            head = self._head(attempt + 1 == TRIES)
+            if head is None:
                 continue
-            book = Book(block.book, len(self._views.plan.pieces), 0)
-            changed = book.pieces["changed"].tolist()
-            newer = [place for place in places if newer_than is None or changed[place] > newer_than]
-            fronts = book.pieces["front"].tolist()
-            parts = dict(self._copied(place, fronts[place], into) for place in newer)
-            if all(self._views.marks[fronts[place], place] == block.marks[place] for place in newer):
-                return Pulled(book.version, parts, int(book.header["table"][0]))
+            seen = glance(head, len(self._places), self._book)
+            newer = [place for place in places if newer_than is None or seen.changed[place] > newer_than]
+            parts = dict(self._copied(place, seen.fronts[place], into) for place in newer)
+            if all(self._views.marks[seen.fronts[place], place] == _word(head, 1 + place) for place in newer):
+                return Pulled(seen.version, parts, seen.table)
         return None
 
     def close(self) -> None:
@@ -74,18 +75,22 @@ class ArenaReader:
     def _copied(self, place: int, side: int, into: Mapping[str, Array]) -> tuple[str, Array]:
         key, now = self._views.plan.pieces[place].key, self._views.sets[place][side][0]
         target = into[key] if key in into else np.empty_like(now)
-        np.copyto(target, now)
+        copy(target, now)
         return key, target
 
-    def _block(self, dead: bool) -> Block | None:
-        """A copy of the newer block, and None while one is being written; with `dead`, of the one that is sound.
+    def _head(self, dead: bool) -> bytes | None:
+        """A copy of the newer head, and None while one is being written; with `dead`, of the one that is sound.
 
         While the older is being written, what the other said a moment ago may be older than what this once said.
         """
-        copies = [Block(block.head.copy(), len(self._views.plan.pieces)) for block in self._views.blocks]
-        sound = [block for block in copies if block.sound()]
-        return max(sound, key=_sequence) if len(sound) == 2 or (dead and sound) else None
+        copies = [bytes(head) for head in self._heads]
+        sound = [head for head in copies if _word(head, 0) == checksum(memoryview(head)[8:])]
+        return max(sound, key=self._sequence) if len(sound) == 2 or (dead and sound) else None
+
+    def _sequence(self, head: bytes) -> int:
+        return _word(head, len(self._places) + 2)
 
 
-def _sequence(block: Block) -> int:
-    return int(block.book[8:16].view(np.uint64)[0])
+def _word(head: bytes, place: int) -> int:
+    """The seal, or behind it the mark of a piece, or what is in the book behind these."""
+    return int.from_bytes(head[8 * place : 8 * place + 8], "little")
