@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -139,6 +139,13 @@ class Link(ABC):
     def push_together(self, pushes: Sequence[tuple[Link, Push]]) -> list[Answer]:
         """What each of these links answers to its push; all are links of this one's `process`."""
         return [link.push(push) for link, push in pushes]
+
+    def begin_together(self, pushes: Sequence[tuple[Link, Push]]) -> Callable[[], list[Answer]] | None:
+        """Send pushes as `push_together` does, and give what waits for the answers; None: it sent nothing.
+
+        So one thread has several processes work at once. Only small pushes are sent so, which takes next to no time.
+        """
+        return None
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import zip_longest
 from threading import Lock
 from typing import TypeVar, final
 
@@ -38,18 +40,26 @@ class Crew:
             lanes.setdefault(self._lanes[shard], []).append(shard)
         return list(lanes.values())
 
-    def attempt(self, shards: Iterable[int], call: Callable[[list[int]], Iterable[Result]]) -> dict[int, Result]:
+    def attempt(
+        self,
+        shards: Iterable[int],
+        call: Callable[[list[int]], Iterable[Result]],
+        begin: Callable[[list[int]], Callable[[], Iterable[Result]] | None] = lambda _: None,
+    ) -> dict[int, Result]:
         """What `call` gives for the shards of each process; raises the gravest error, when all calls have ended.
 
-        The last process is called by the thread that asks.
+        `begin` begins such a call, and gives what ends it, or None where it would take a while. When it begins all,
+        the thread that asks ends them too; else it calls the last process, and other threads the others.
         """
         lanes = self.lanes(shards)
-        if len(lanes) < 2:
-            results = [_attempt(call, lane) for lane in lanes]
+        begun = [begin(lane) for lane in lanes] if len(lanes) > 1 else []
+        calls = [end or partial(call, lane) for end, lane in zip_longest(begun, lanes)]
+        if len(lanes) < 2 or all(begun):
+            results = [_attempt(one) for one in calls]
         else:
             pool = self._begun()
-            futures = [pool.submit(_attempt, call, lane) for lane in lanes[:-1]]
-            last = _attempt(call, lanes[-1])
+            futures = [pool.submit(_attempt, one) for one in calls[:-1]]
+            last = _attempt(calls[-1])
             results = [*(future.result() for future in futures), last]
         raise_worst(results)
         taken: dict[int, Result] = {}
@@ -58,9 +68,16 @@ class Crew:
                 taken.update(zip(lane, result, strict=True))
         return taken
 
-    def each(self, shards: Sequence[int], call: Callable[[int], Result]) -> list[Result]:
-        """What `call` gives for each shard, in their order; raises the gravest error, when all have been called."""
-        taken = self.attempt(shards, lambda lane: tried(call, lane, self._processes[lane[0]] is not None))
+    def each(self, shards: Sequence[int], call: Callable[[int], Result], brief: bool = False) -> list[Result]:
+        """What `call` gives for each shard, in their order; raises the gravest error, when all have been called.
+
+        `brief` calls take less time than a thread does to begin with them.
+        """
+
+        def every(lane: list[int]) -> list[Result]:
+            return tried(call, lane, self._processes[lane[0]] is not None)
+
+        taken = self.attempt(shards, every, lambda lane: partial(every, lane) if brief else None)
         return [taken[shard] for shard in shards]
 
     def close(self) -> None:
@@ -100,9 +117,9 @@ def tried(call: Callable[[int], Result], shards: Iterable[int], together: bool =
     return [result for result in results if not isinstance(result, Exception)]
 
 
-def _attempt(call: Callable[[list[int]], Iterable[Result]], lane: list[int]) -> Iterable[Result] | Exception:
+def _attempt(call: Callable[[], Iterable[Result]]) -> Iterable[Result] | Exception:
     try:
-        return call(lane)
+        return call()
     except Exception as error:
         return error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic, sleep
@@ -57,7 +57,7 @@ class Pushing:
                 shard for shard in shards
                 if shard not in answers or sent[shard] != [part.key for part in cut.parts.get(shard, ())]
             ]  # fmt: skip
-            taken = self._crew.attempt(due, partial(self._deliver, table, cut))
+            taken = self._crew.attempt(due, partial(self._deliver, table, cut), partial(self._begin, table, cut))
             others = {shard: answer for shard, answer in taken.items() if answer.outcome not in _ANSWERS}
             answers.update((shard, answer) for shard, answer in taken.items() if shard not in others)
             if not others:
@@ -73,16 +73,28 @@ class Pushing:
 
     def _deliver(self, table: Table, cut: Cut, shards: Sequence[int]) -> list[Answer]:
         """Send shards of one process their parts, until they took or refused them, or have other pieces by now."""
-        errand, links = self._errand, self._links
-        pushes = {
+        links, pushes = self._links, self._pushes(table, cut, shards)
+        if len(pushes) == 1 or links[shards[0]].process is None:
+            return tried(lambda shard: self._settled(shard, pushes[shard], links[shard].push(pushes[shard])), shards)
+        return self._all_settled(pushes, links[shards[0]].push_together([(links[one], pushes[one]) for one in shards]))
+
+    def _begin(self, table: Table, cut: Cut, shards: Sequence[int]) -> Callable[[], list[Answer]] | None:
+        """Send shards of one process their parts; gives what goes on from there as `_deliver` does."""
+        links, pushes = self._links, self._pushes(table, cut, shards)
+        answers = links[shards[0]].begin_together([(links[shard], push) for shard, push in pushes.items()])
+        return None if answers is None else lambda: self._all_settled(pushes, answers())
+
+    def _pushes(self, table: Table, cut: Cut, shards: Sequence[int]) -> dict[int, Push]:
+        errand = self._errand
+        return {
             shard: Push(errand.id, errand.base[shard], table.versions[shard], cut.parts.get(shard, ()), cut.scale)
             for shard in shards
         }
-        if len(pushes) == 1 or links[shards[0]].process is None:
-            return tried(lambda shard: self._settled(shard, pushes[shard], links[shard].push(pushes[shard])), shards)
-        first = links[shards[0]].push_together([(links[shard], push) for shard, push in pushes.items()])
-        answers = dict(zip(shards, first, strict=True))
-        return tried(lambda shard: self._settled(shard, pushes[shard], answers[shard]), shards, together=True)
+
+    def _all_settled(self, pushes: Mapping[int, Push], answers: Sequence[Answer]) -> list[Answer]:
+        """The last answers of shards of one process, which answered so at first."""
+        first = dict(zip(pushes, answers, strict=True))
+        return tried(lambda shard: self._settled(shard, pushes[shard], first[shard]), pushes, together=True)
 
     def _settled(self, shard: int, push: Push, answer: Answer) -> Answer:
         """The last answer of a shard, to which a push is sent again while that can help."""

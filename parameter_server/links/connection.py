@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 FIRST: Final = 0.02  # seconds until a call is sent again, doubled up to the longest, and each time some less by chance
 LONGEST: Final = 0.2
 RECEIVED: Final = 2**16  # bytes that are taken from a socket at a time; for more of them malloc asks the kernel
+LEAST: Final = 0.01  # seconds for a reply to be read that may have come while another process was waited for
 GONE: Final = "the process of the shard has closed the connection"
 
 
@@ -168,12 +169,40 @@ class Connections:
         self._chance = random.Random(str(path))
         keep_freed_memory()  # what was pulled into new memory, and dropped, is the next pull's
 
-    def call(self, use: Callable[[Connection, float], Result], *, keep: bool = True) -> Result:
+    def begin(
+        self, send: Callable[[Connection, float], None], receive: Callable[[Connection, float], Result]
+    ) -> Callable[[], Result]:
+        """Send a request now; gives what receives the reply, or sends it again as `call` does, in the time it has."""
+        until = monotonic() + self.seconds
+
+        def both(connection: Connection, until: float) -> Result:
+            send(connection, until)
+            return receive(connection, until)
+
+        def again() -> Result:
+            return self.call(both, until)
+
+        connection = self._taken()
+        if connection is None:
+            return again
+        try:
+            send(connection, until)
+        except (OSError, StoreError):
+            connection.close()
+            return again
+        except BaseException:
+            connection.close()
+            raise
+        return lambda: self._ended(connection, receive, again, until)
+
+    def call(
+        self, use: Callable[[Connection, float], Result], until: float | None = None, *, keep: bool = True
+    ) -> Result:
         """Use a connection until there is a result, with others when one ends; it gets the moment of its deadline.
 
         Raises `UnreachableError` when the time is over. Without `keep` the connection, with its slot, is closed.
         """
-        until, pause = monotonic() + self.seconds, FIRST
+        until, pause = monotonic() + self.seconds if until is None else until, FIRST
         fresh = False
         while True:
             try:
@@ -207,6 +236,28 @@ class Connections:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def _ended(
+        self,
+        connection: Connection,
+        receive: Callable[[Connection, float], Result],
+        again: Callable[[], Result],
+        until: float,
+    ) -> Result:
+        """What came on a connection that was sent something, if it ends well."""
+        try:
+            result = receive(connection, max(until, monotonic() + LEAST))
+        except StoreError:
+            self._keep(connection, True)
+            raise
+        except OSError:
+            connection.close()
+            return again()
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(connection, True)
+        return result
 
     def _taken(self) -> Connection | None:
         if os.getpid() != self._owner:  # after a fork: these belong to the parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
@@ -99,23 +99,28 @@ class SameMachineLink(Link):
         return self.push_together([(self, push)])[0]
 
     def push_together(self, pushes: Sequence[tuple[Link, Push]]) -> list[Answer]:
-        sent, arrays = [], []
-        for link, push in pushes:
-            assert isinstance(link, SameMachineLink)
-            sent.append(announced(link.shard, push, *link._told()))
-            arrays += [_flat(array) for part in push.parts for array in (part.rows, part.values) if array is not None]
-        try:
-            return self.connections.call(lambda connection, until: self._sent(connection, until, sent, arrays))
-        except StoreError as error:
-            if error.outcome is None or error.outcome is Outcome.FENCED:
-                raise
-            return [Answer(error.outcome, 0, str(error)) for _ in pushes]
+        sent, arrays = _announced(pushes)
+        return _refused(
+            len(pushes),
+            lambda: self.connections.call(lambda connection, until: self._sent(connection, until, sent, arrays)),
+        )
+
+    def begin_together(self, pushes: Sequence[tuple[Link, Push]]) -> Callable[[], list[Answer]] | None:
+        if sum(part.values.nbytes for _, push in pushes for part in push.parts) >= RING:
+            return None
+        sent, arrays = _announced(pushes)
+        packing = packing_of(sent)
+        answers = self.connections.begin(
+            lambda connection, until: _send(connection, until, packing, sent, arrays), _receive
+        )
+        return lambda: _refused(len(pushes), answers)
 
     def pull(
         self, keys: Sequence[str], newer_than: int | None = None, into: Mapping[str, Array] | None = None
     ) -> Pulled:
+        reader = self._reader  # that it is the shard's file is asked once, when the numbers are there
         for _ in range(TRIES):
-            reader = self._reading()
+            reader = reader or self._reading()
             if reader is None:
                 break
             try:
@@ -123,6 +128,7 @@ class SameMachineLink(Link):
             except StoreError:
                 if reader.current():
                     raise
+                reader = None
                 continue
             if pulled is None:
                 break
@@ -131,6 +137,7 @@ class SameMachineLink(Link):
                     self._untold[0] += 1
                     self._untold[1] += sum(part.nbytes for part in pulled.parts.values())
                 return pulled
+            reader = None
         return self._asked(keys, newer_than, into or {})
 
     def close(self) -> None:
@@ -155,21 +162,13 @@ class SameMachineLink(Link):
     ) -> list[Answer]:
         """Send pushes in the way that suits their size."""
         packing = packing_of(pushes)
-        seconds = max(until - monotonic() - ANSWERING, 0.0)
-        if packing.size <= INLINE:
-            numbers = bytearray(packing.size)
-            fill(packing.arrays(numbers), arrays)
-            body = pushes_body(Where.HERE, 0, seconds, pushes, ())
-            return read_answers(connection.ask(Kind.PUSHES, pushes[0].shard, until, body, numbers)[1])
         if self._by_ring(packing, pushes):
             answers = self._through(connection, until, pushes[0], arrays)
             if answers is not None:
                 return answers
             self._refrain = REFRAIN
-        slot = connection.slot(packing.size, until)
-        sums = fill(packing.arrays(slot.file, DATA), arrays)
-        body = pushes_body(Where.SLOT, 0, seconds, pushes, sums)
-        return read_answers(connection.ask(Kind.PUSHES, pushes[0].shard, until, body)[1])
+        _send(connection, until, packing, pushes, arrays)
+        return _receive(connection, until)
 
     def _by_ring(self, packing: Packing, pushes: Sequence[Announced]) -> bool:
         if self._refrain:
@@ -218,6 +217,45 @@ class SameMachineLink(Link):
             return Pulled(reply["version"], parts, reply["table"])
 
         return self.connections.call(use)
+
+
+def _announced(pushes: Sequence[tuple[Link, Push]]) -> tuple[list[Announced], list[NDArray[Any]]]:
+    sent, arrays = [], []
+    for link, push in pushes:
+        assert isinstance(link, SameMachineLink)
+        sent.append(announced(link.shard, push, *link._told()))
+        arrays += [_flat(array) for part in push.parts for array in (part.rows, part.values) if array is not None]
+    return sent, arrays
+
+
+def _send(
+    connection: Connection, until: float, packing: Packing, pushes: Sequence[Announced], arrays: Sequence[NDArray[Any]]
+) -> None:
+    """Send pushes whole: small ones in the message, others in the slot."""
+    seconds = max(until - monotonic() - ANSWERING, 0.0)
+    if packing.size <= INLINE:
+        numbers = bytearray(packing.size)
+        fill(packing.arrays(numbers), arrays)
+        body = pushes_body(Where.HERE, 0, seconds, pushes, ())
+        connection.send(Kind.PUSHES, pushes[0].shard, until, body, numbers)
+    else:
+        slot = connection.slot(packing.size, until)
+        sums = fill(packing.arrays(slot.file, DATA), arrays)
+        connection.send(Kind.PUSHES, pushes[0].shard, until, pushes_body(Where.SLOT, 0, seconds, pushes, sums))
+
+
+def _receive(connection: Connection, until: float) -> list[Answer]:
+    return read_answers(connection.receive(until)[1])
+
+
+def _refused(count: int, answers: Callable[[], list[Answer]]) -> list[Answer]:
+    """The answers to so many pushes, where they were refused all at once too."""
+    try:
+        return answers()
+    except StoreError as error:
+        if error.outcome is None or error.outcome is Outcome.FENCED:
+            raise
+        return [Answer(error.outcome, 0, str(error))] * count
 
 
 def _fill_ring(connection: Connection, until: float, slot: Slot, arrays: Sequence[NDArray[Any]]) -> None:
