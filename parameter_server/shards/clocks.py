@@ -25,8 +25,8 @@ def tick(book: Book, client: str) -> None:
     book.client(0, client)["clock"] += 1
 
 
-def catch_up(book: Book, client: str, staleness: int) -> None:
-    """Set the clock of a client that joins: as it was, or so that nobody has to wait for it yet.
+def catch_up(book: Book, client: str, staleness: int) -> bool:
+    """Set the clock of a client that joins: as it was, or so that nobody has to wait for it yet; whether it changed.
 
     Clients that were present together are at most `staleness` + 1 apart; who is farther behind the fastest was away.
     So a clock that this leaves alone after a restart of the shard goes on exactly where it was.
@@ -34,5 +34,7 @@ def catch_up(book: Book, client: str, staleness: int) -> None:
     row = book.client(0, client)
     used = int(book.header["clients"][0])
     fastest = int(book.clients["clock"][:used].max())
-    if int(row["clock"]) < fastest - staleness - 1:
+    behind = int(row["clock"]) < fastest - staleness - 1
+    if behind:
         row["clock"] = fastest - staleness
+    return behind

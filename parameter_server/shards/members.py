@@ -64,14 +64,15 @@ class Members:
     def _enter(self, client: str, attempt: int) -> None:
         """Write a client's attempt and clock into the book, and make them durable."""
         memory = self._state.memory
-        before = memory.book.buffer.copy()
-        self._state.room(client)
+        changed = self._state.room(client)
         book = memory.book
         for ledger in book.ledgers:
-            book.client(ledger, client)["attempt"] = attempt
+            row = book.client(ledger, client)
+            changed |= int(row["attempt"]) != attempt
+            row["attempt"] = attempt
         if client not in self._leases and isinstance(self._policy.mode, Bounded):
-            catch_up(book, client, self._policy.mode.staleness)
-        if not (before.shape == book.buffer.shape and (before == book.buffer).all()):
+            changed |= catch_up(book, client, self._policy.mode.staleness)
+        if changed:
             memory.commit(())
 
     def _not_fenced(self, client: str, attempt: int) -> int | None:

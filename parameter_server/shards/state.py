@@ -99,8 +99,8 @@ class State:
                 parts[key] = self.memory.front(place)[0]
         return Pulled(book.version, parts, self.table)
 
-    def room(self, client: str) -> None:
-        """Make sure that the book has a row for a client in every ledger."""
+    def room(self, client: str) -> bool:
+        """Make sure that the book has a row for a client in every ledger; whether one is new, and not durable yet."""
         book = self.memory.book
         missing = [ledger for ledger in book.ledgers if (ledger, client) not in book.rows]
         capacity = int(book.header["capacity"][0])
@@ -109,6 +109,7 @@ class State:
             self.stepping.refresh()
         for ledger in missing:
             self.memory.book.client(ledger, client)
+        return bool(missing)
 
     def places(self, push: Push) -> tuple[int, ...]:
         """Where those of a push's parts belong that are known here."""

@@ -394,3 +394,18 @@ def test_moments_come_in_order() -> None:
     shard.hello("me", 0)
     shard.push(bench.made("me", number=1, a=[5.0, 5.0], e=np.ones((4, 2))))
     assert seen == MOMENTS
+
+
+def test_a_hello_is_made_durable_only_when_it_changes_something() -> None:
+    bench = Bench().create(w=[0.0]).join("a")
+    before = bench.memory.book.sequence
+    bench.join("a")
+    bench.now = 1e6  # the lease has lapsed
+    bench.join("a")
+    assert bench.memory.book.sequence == before
+    bench.join("b")
+    bench.shard.hello("a", 3)
+    assert bench.memory.book.sequence == before + 2
+    bench.restarted()
+    with pytest.raises(FencedError):
+        bench.shard.hello("a", 2)
