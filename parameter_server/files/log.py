@@ -21,6 +21,7 @@ import xxhash
 from parameter_server.files.snapshot import number_of, sync_folder
 from parameter_server.link import Part, Push
 from parameter_server.piece import Piece
+from parameter_server.shards.admission import attempt_of
 from parameter_server.shards.recorder import Recorder
 from parameter_server.store import PushId, StoreError
 
@@ -38,12 +39,13 @@ _AT_ONCE: Final = 512  # buffers of one system call
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
-    """Pushes that lead to a version; or, with `pieces`, what was created while there was that version."""
+    """Pushes that lead to a version; or, while there was that version, `pieces` were created, or a client `entered`."""
 
     version: int
     pushes: tuple[Push, ...] = ()
     pieces: tuple[Piece, ...] = ()
     values: tuple[Array, ...] = ()
+    entered: tuple[str, int] | None = None
 
 
 @final
@@ -77,6 +79,9 @@ class Log(Recorder):
 
     def create(self, pieces: Sequence[Piece], values: Sequence[Array]) -> None:
         self._append({"version": self._version, "pieces": [piece.to_json() for piece in pieces]}, values)
+
+    def enter(self, client: str, attempt: int) -> None:
+        self._append({"version": self._version, "entered": (client, attempt)}, ())
 
     def withdraw(self) -> None:
         self._size = self._before
@@ -149,22 +154,21 @@ def replay(folder: Path, since: int, state: State) -> Replayed:
         try:
             if update.pieces:
                 taken += bool(state.create(update.pieces, update.values))
+            elif update.entered is not None:
+                _let_in(state, [update.entered])
             elif state.replay(update.version, update.pushes):
                 taken += 1
-                _let_in(state, update.pushes)
+                _let_in(state, [(push.id.client, push.id.attempt) for push in update.pushes])
         except StoreError as error:
             damages.append(f"{folder}: {error}")
             break
     return Replayed(taken, tuple(damages), tuple(torn))
 
 
-def _let_in(state: State, pushes: Sequence[Push]) -> None:
-    """Who has pushed in some attempt is fenced off for earlier ones."""
-    book = state.memory.book
-    for push in pushes:
-        for ledger in book.ledgers:
-            row = book.client(ledger, push.id.client)
-            row["attempt"] = max(int(row["attempt"]), push.id.attempt)
+def _let_in(state: State, attempts: Sequence[tuple[str, int]]) -> None:
+    """Who was there in some attempt is fenced off for earlier ones."""
+    for client, attempt in attempts:
+        state.enter(client, max(attempt, attempt_of(state.memory.book, client) or 0))
     state.memory.commit(())
 
 
@@ -177,7 +181,7 @@ def _updates(folder: Path, since: int, damages: list[str], torn: list[str]) -> I
         data, end = np.fromfile(path, np.uint8), 0
         while (record := _record(data, end)) is not None:
             update, end = record
-            if held is not None and (held.pieces or update.pieces or update.version > held.version):
+            if held is not None and not (held.pushes and update.pushes and update.version <= held.version):
                 yield held
             held = update
         if _goes_on(data, end):
@@ -234,6 +238,9 @@ def _read(meta: dict[str, Any], data: bytes) -> Update:
         pieces = tuple(Piece.from_json(piece) for piece in meta["pieces"])
         values = tuple(taken(piece.dtype, piece.size) for piece in pieces)
         return Update(meta["version"], (), pieces, values)
+    if "entered" in meta:
+        client, attempt = meta["entered"]
+        return Update(meta["version"], entered=(client, attempt))
     pushes = []
     for push in meta["pushes"]:
         parts = []

@@ -64,14 +64,9 @@ class Members:
     def _enter(self, client: str, attempt: int) -> None:
         """Write a client's attempt and clock into the book, and make them durable."""
         memory = self._state.memory
-        changed = self._state.room(client)
-        book = memory.book
-        for ledger in book.ledgers:
-            row = book.client(ledger, client)
-            changed |= int(row["attempt"]) != attempt
-            row["attempt"] = attempt
+        changed = self._state.enter(client, attempt)
         if client not in self._leases and isinstance(self._policy.mode, Bounded):
-            changed |= catch_up(book, client, self._policy.mode.staleness)
+            changed |= catch_up(memory.book, client, self._policy.mode.staleness)
         if changed:
             memory.commit(())
 

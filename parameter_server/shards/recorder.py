@@ -27,5 +27,8 @@ class Recorder(ABC):
     def create(self, pieces: Sequence[Piece], values: Sequence[Array]) -> None:
         """Write down that these pieces are about to be added, as `record` does for pushes."""
 
+    def enter(self, client: str, attempt: int) -> None:
+        """Write down that a client is about to be known in this attempt only, as `record` does for pushes."""
+
     def withdraw(self) -> None:
         """Take the last record back: what it announces could not be done."""

@@ -111,6 +111,19 @@ class State:
             self.memory.book.client(ledger, client)
         return bool(missing)
 
+    def enter(self, client: str, attempt: int) -> bool:
+        """Let a client be known in this attempt, not durably yet; whether that is new."""
+        changed = self.room(client)
+        book = self.memory.book
+        rows = [book.client(ledger, client) for ledger in book.ledgers]
+        if any(int(row["attempt"]) != attempt for row in rows):
+            if self._recorder is not None:
+                self._record_attempt(self._recorder, client, attempt)
+            for row in rows:
+                row["attempt"] = attempt
+            changed = True
+        return changed
+
     def places(self, push: Push) -> tuple[int, ...]:
         """Where those of a push's parts belong that are known here."""
         places = self.stepping.places
@@ -207,6 +220,12 @@ class State:
             recorder.create([piece for piece, _ in new], [first[0] for _, first in new])
         except OSError as error:
             raise StoreError(f"it could not be recorded ({error}): create it again", Outcome.BUSY) from error
+
+    def _record_attempt(self, recorder: Recorder, client: str, attempt: int) -> None:
+        try:
+            recorder.enter(client, attempt)
+        except OSError as error:
+            raise StoreError(f"it could not be recorded ({error}): say hello again", Outcome.BUSY) from error
 
     def _first(self, piece: Piece, values: Array) -> Buffers:
         """The first numbers of a piece, and of what its optimizer remembers."""

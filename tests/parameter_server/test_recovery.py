@@ -26,7 +26,7 @@ from parameter_server.processes.place import Place
 from parameter_server.processes.shard_process import write_from_time_to_time
 from parameter_server.shards.book import INCARNATION
 from parameter_server.shared_memory.arena import Arena
-from parameter_server.store import PushId, StoreError
+from parameter_server.store import FencedError, PushId, StoreError
 
 PATIENCE = 60.0  # seconds; far above what anything takes
 POLICY = Policy((Group(Momentum(0.5)),))
@@ -231,6 +231,24 @@ def test_nothing_at_all_is_a_new_incarnation_of_nothing(tmp_path: Path) -> None:
     life.again()
     assert (life.source, life.version) == ("", INCARNATION)
     assert life.hosted.shard.memory.pieces == ()
+    life.end()
+
+
+def test_an_attempt_that_has_pushed_nothing_fences_earlier_ones_off_after_a_loss_of_power(tmp_path: Path) -> None:
+    life = Life(tmp_path, "power")
+    life.create()
+    life.push(2)
+    with life.hosted.shard.lock:
+        life.hosted.shard.hello("a", 2)
+        life.hosted.shard.hello("b", 1)
+    life.damage("arena")
+    life.again()
+    with life.hosted.shard.lock:
+        for client, attempt in (("a", 1), ("b", 0)):
+            with pytest.raises(FencedError):
+                life.hosted.shard.hello(client, attempt)
+        assert life.hosted.shard.hello("a", 2).number == 2
+    assert life.version == 2
     life.end()
 
 
