@@ -340,6 +340,71 @@ def test_a_link_finds_the_process_that_takes_over(served: Served) -> None:
     restart.join()
 
 
+def test_a_push_that_was_begun_is_sent_again_to_the_process_that_takes_over(served: Served) -> None:
+    served.start()
+    link = served.link()
+    link.hello("me", 0)
+    pieces = create(link, 30_000)
+    assert link.push(push(0, dense(pieces, np.ones(30_000)))).version == 1
+    end = link.begin_together([(link, push(1, dense(pieces, np.ones(30_000))))])
+    assert end is not None
+    served.stop()
+    served.start()
+    served.link().hello("me", 0)
+    (answer,) = end()
+    assert answer.version == 2
+    assert answer.outcome in (Outcome.APPLIED, Outcome.DUPLICATE)
+    assert link.pull(["w@0"]).version == 2
+
+
+def test_pushes_that_were_begun_are_answered_in_any_order_or_given_up_in_time(served: Served) -> None:
+    served.start()
+    links = [served.link(seconds=0.5), served.link()]
+    pieces = create(links[0], 10)
+    for client, link in enumerate(links):
+        link.hello(str(client), 0)
+    ends = [
+        link.begin_together([(link, push(0, dense(pieces, np.ones(10)), client=str(client)))])
+        for client, link in enumerate(links)
+    ]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert [answer.outcome for answer in ends[1]()] == [Outcome.APPLIED]
+    assert [answer.outcome for answer in ends[0]()] == [Outcome.APPLIED]
+    with served.shards[0].lock:
+        end = links[0].begin_together([(links[0], push(1, dense(pieces, np.ones(10)), client="0"))])
+        assert end is not None
+        with pytest.raises(UnreachableError, match=r"did not answer within 0.5 s"):
+            end()
+
+
+def test_all_clients_that_come_at_once_are_let_in_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in a turn, the last would wait for as many turns, each of which answers everybody who is inside."""
+    accept, accepted = SameMachineListener._accept, list[int]()
+
+    def counted(listener: SameMachineListener) -> None:
+        before = len(listener._callers)
+        accept(listener)
+        accepted.append(len(listener._callers) - before)
+
+    served.start()
+    link = served.link()
+    link.hello("me", 0)
+    monkeypatch.setattr(SameMachineListener, "_accept", counted)
+    with ExitStack() as stack:
+        with served.shards[0].lock:
+            waiting = Thread(target=link.hello, args=("me", 0))
+            waiting.start()
+            time.sleep(0.2)  # the listener waits for the lock, or these come a bit earlier
+            for _ in range(50):
+                connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+                connection.connect(str(served.folder / "socket"))
+        waiting.join()
+        link.hello("me", 0)
+        assert max(accepted) > 1
+        assert sum(accepted) == 50
+
+
 def test_who_cannot_be_reached_is_given_up_in_time(served: Served) -> None:
     link = served.link(seconds=0.3)
     before = time.monotonic()
