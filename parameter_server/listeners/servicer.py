@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
-from threading import Lock
 from time import monotonic
 from typing import Any, Final, TypeVar, final
 
@@ -14,7 +13,9 @@ import grpc
 
 from parameter_server import parameter_server_pb2 as pb
 from parameter_server.link import Answer, Push
+from parameter_server.listeners.early import REFRAIN, Early, suits
 from parameter_server.listeners.handshakes import Handshakes
+from parameter_server.listeners.room import Room
 from parameter_server.messages.translation import (
     Came,
     Incoming,
@@ -45,33 +46,6 @@ _LOG = logging.getLogger(__name__)
 
 
 @final
-class Room:
-    """Bytes of pushes that are coming in, by shard: many clients at once must not fill the memory."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._held: dict[int, int] = {}
-
-    @contextmanager
-    def taken(self, shard: int, size: int, most: int) -> Iterator[None]:
-        """Hold so many bytes; raises `StoreError` where pushes hold too many already. A push alone always fits."""
-        with self._lock:
-            held = self._held.get(shard, 0)
-            if held and held + size > most:
-                raise StoreError(
-                    f"pushes of {held} bytes are coming in, and with {size} more they would hold more than {most}: "
-                    "send it again",
-                    Outcome.BUSY,
-                )
-            self._held[shard] = held + size
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._held[shard] -= size
-
-
-@final
 class Servicer:
     """Calls, translated; what cannot be read is refused before a shard sees it, and counted there."""
 
@@ -79,6 +53,7 @@ class Servicer:
         self._shards = {shard.number: shard for shard in shards}
         self._places: dict[int, tuple[Sequence[Piece], dict[str, int]]] = {}  # of the pieces of each shard
         self._snapshot = snapshot
+        self._refrain = dict.fromkeys(self._shards, 0)  # pushes that are not stepped early
         self.handshakes = Handshakes(monotonic, PATIENCE)
         self._room = Room()
 
@@ -185,26 +160,48 @@ class Servicer:
                 return 2 * size + SLACK
 
             incoming = Incoming(pb.Heading, most)
+            early: Early | None = None
             try:
                 for message in requests:
-                    incoming.feed(message)
+                    known = incoming.heading is not None
+                    taken = incoming.feed(message)
+                    if not known and incoming.heading is not None:
+                        early = self._early(shard, incoming.heading)
+                    if early is not None:
+                        for frame in taken:
+                            early.take(frame)
                 heading, came = incoming.finish()
             except StoreError as error:
                 with shard.lock:
                     return shard.refused(error.outcome or Outcome.CORRUPTED, str(error))
             with shard.lock:
-                answer = self._applied(shard, heading, came)
+                answer = self._applied(shard, heading, came, early)
             del incoming, came
         return _waited(shard, answer, context) if isinstance(answer, Ticket) else answer
 
-    def _applied(self, shard: Shard, heading: pb.Heading, came: Sequence[Came]) -> Answer | Ticket:
+    def _early(self, shard: Shard, message: pb.Heading) -> Early | None:
+        """Steps for a push that comes in, where it suits and they were of use before."""
+        parts = suits(message)
+        if parts is None:
+            return None
+        if self._refrain[shard.number] > 0:
+            self._refrain[shard.number] -= 1
+            return None
+        with shard.lock:
+            places = self._whole(shard, parts)
+        return None if places is None else Early(shard, _heading(message, places))
+
+    def _applied(self, shard: Shard, heading: pb.Heading, came: Sequence[Came], early: Early | None) -> Answer | Ticket:
         """What the shard says of a push that is there."""
         push_id = PushId(heading.client, heading.number, heading.attempt)
         places = self._whole(shard, came)
         if places is not None:
-            begun = shard.begin(Heading(push_id, heading.base, heading.table, heading.scale, places))
+            begun = shard.begin(_heading(heading, places))
+            adopted = early is not None and isinstance(begun, Application) and begun.adopt(early.application)
+            if early is not None and not adopted:
+                self._refrain[shard.number] = REFRAIN
             if isinstance(begun, Application):
-                begun = _stepped(begun, places, came)
+                begun = begun.commit() if adopted else _stepped(begun, places, came)
             if begun is not None:
                 shard.settled()
                 return begun
@@ -230,6 +227,11 @@ class Servicer:
         if number not in self._shards:
             raise StoreError(f"shard {number} is not here, but {', '.join(map(str, self._shards))}", Outcome.MOVED)
         return self._shards[number]
+
+
+def _heading(message: pb.Heading, places: tuple[int, ...]) -> Heading:
+    push_id = PushId(message.client, message.number, message.attempt)
+    return Heading(push_id, message.base, message.table, message.scale, places)
 
 
 def _stepped(application: Application, places: Sequence[int], came: Sequence[Came]) -> Answer:

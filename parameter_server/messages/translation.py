@@ -203,13 +203,21 @@ class Incoming(Generic[Heading]):
         self._heading: Heading | None = None
         self._receiver = Receiver((), 0)
 
-    def feed(self, message: bytes) -> None:
-        """Take the next message."""
+    @property
+    def heading(self) -> Heading | None:
+        """What came first; None as long as it has not."""
+        return self._heading
+
+    def feed(self, message: bytes) -> list[Frame]:
+        """Take the next message, and give the frames of numbers in it."""
+        taken = []
         for frame in frames(message):
             if self._heading is None:
                 self._begin(frame)
             else:
                 self._receiver.take(frame)
+                taken.append(frame)
+        return taken
 
     def _begin(self, frame: Frame) -> None:
         if frame.kind is not Kind.HEADING or frame.dtype != "bytes":

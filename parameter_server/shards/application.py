@@ -33,10 +33,11 @@ class Heading:
 class Application:
     """An update under way, for as long as the shard's lock is held; exactly one of `commit` and `abort` ends it.
 
-    `ledgers` are those that the push was not counted on before; pieces of others are left as they are.
+    `ledgers` are those that the push was not counted on before; pieces of others are left as they are. One that was
+    made before its push was admitted is not ended, but adopted or forgotten; the lock may be free between its chunks.
     """
 
-    __slots__ = ("_began", "_heading", "_ledgers", "_places", "_shard", "_spoilt", "_update")
+    __slots__ = ("_began", "_bytes", "_heading", "_ledgers", "_places", "_shard", "_spoilt", "_update")
 
     def __init__(self, shard: Shard, heading: Heading, ledgers: Sequence[int], began: float) -> None:
         self._shard = shard
@@ -47,10 +48,23 @@ class Application:
         of = shard.memory.book.pieces["ledger"]
         self._places = [place for place in heading.places if of[place] in ledgers]
         self._spoilt: int | None = None
+        self._bytes = 0
+
+    @property
+    def stands(self) -> bool:
+        """Whether further chunks are of use: nobody wrote over those that came, and all are finite."""
+        return self._spoilt is None and self._update.stands
+
+    def adopt(self, early: Application) -> bool:
+        """Go on with the same push's chunks that were stepped before it was admitted; False where they are lost."""
+        if (early._heading, [*early._ledgers]) != (self._heading, [*self._ledgers]) or not early._update.stands:
+            return False
+        self._update, self._spoilt, self._bytes = early._update, early._spoilt, early._bytes
+        return True
 
     def chunk(self, place: int, start: int, gradient: Array) -> bool:
         """Step the elements from `start` of `pieces[place]`; False when the gradient is not finite: abort then."""
-        self._shard.statistics.bytes_in += gradient.nbytes
+        self._bytes += gradient.nbytes
         if place not in self._places:
             return True
         if self._update.dense(place, start, gradient, self._heading.scale):
@@ -61,6 +75,7 @@ class Application:
     def commit(self) -> Answer:
         """Make the update count; one that is not finite or not complete is refused."""
         shard, heading = self._shard, self._heading
+        shard.statistics.bytes_in += self._bytes
         try:
             if self._spoilt is not None:
                 raise not_finite(shard.memory.pieces[self._spoilt])
@@ -74,4 +89,5 @@ class Application:
 
     def abort(self, outcome: Outcome, reason: str) -> Answer:
         """Leave the shard as it was."""
+        self._shard.statistics.bytes_in += self._bytes
         return self._shard.refused(outcome, reason)

@@ -38,6 +38,7 @@ class Stepping:
         pieces = self.memory.pieces
         self.places = {piece.key: place for place, piece in enumerate(pieces)}
         self.groups = [self.policy.group(piece.name) for piece in pieces]
+        self.writer: Update | None = None  # of what is behind
         self._lengths = [CHUNK // ITEM_SIZES[piece.dtype] for piece in pieces]
         self._views: list[list[list[tuple[Buffers, Buffers]] | None]] = [[None, None] for _ in pieces]
 
@@ -112,17 +113,25 @@ class Stepping:
 class Update:
     """Gradients go in, and either `commit` ends it, or it is forgotten and nothing has happened."""
 
-    __slots__ = ("_begun", "_probe", "_rate", "_stepping")
+    __slots__ = ("_begun", "_probe", "_rate", "_stepping", "_version")
 
     def __init__(self, stepping: Stepping, probe: Callable[[str], None], rate: float = 1.0) -> None:
         self._stepping = stepping
         self._probe = probe
         self._rate = rate
         self._begun: dict[int, int] = {}  # elements of places that were given so far
+        self._version = stepping.memory.book.version
         probe("before apply")
+
+    @property
+    def stands(self) -> bool:
+        """Whether all that was given is still behind: nobody else wrote there, and none was committed meanwhile."""
+        alone = not self._begun or self._stepping.writer is self
+        return alone and self._stepping.memory.book.version == self._version
 
     def dense(self, place: int, start: int, gradient: Array, scale: float) -> bool:
         """Step elements of a piece; False when they are not finite."""
+        self._stepping.writer = self
         if place not in self._begun:
             self._stepping.memory.announce(place)
         with np.errstate(all="ignore"):
@@ -132,6 +141,7 @@ class Update:
 
     def rows(self, place: int, rows: Indices, values: Array, scale: float) -> bool:
         """Step rows of a piece; False when they are not finite."""
+        self._stepping.writer = self
         self._stepping.memory.announce(place)
         with np.errstate(all="ignore"):
             fine = self._stepping.rows(place, rows, values, scale, self._rate)

@@ -25,7 +25,8 @@ from parameter_server.links.direct import DirectLink
 from parameter_server.links.network import NetworkLink
 from parameter_server.listeners import servicer
 from parameter_server.listeners.network import SPARE, NetworkListener
-from parameter_server.listeners.servicer import SERVICE, Room
+from parameter_server.listeners.room import Room
+from parameter_server.listeners.servicer import SERVICE
 from parameter_server.messages.codec import PAYLOAD
 from parameter_server.messages.compression import Compression, TopK, narrowed, widened
 from parameter_server.optimizers import SGD, Adam
