@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
@@ -130,6 +130,7 @@ def _finish(new: Path, shards: int) -> None:
     sync_folder(new)
 
 
+@final
 class _New:
     """A folder that gets its name when it is complete, and is removed when it is not going to be."""
 

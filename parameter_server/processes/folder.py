@@ -27,6 +27,7 @@ DURABILITIES: Final = ("process", "power")
 class Network:
     """Where shards listen for other machines: process p at `port` + p, or with port 0 wherever there is room.
 
+    `host` is also where others are told to look: an address of this machine (an IPv6 one in brackets), not 0.0.0.0.
     Files in PEM format as in `Security`; the token is made with the store, and is in its folder.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LARGEST: Final = 2**62  # of numbers and attempts, so that they can be counted on from
 
 
+@final
 class RefusedError(Exception):
     """A push that is not applied; caught within the shard, which counts it and answers."""
 
