@@ -340,20 +340,31 @@ def test_a_link_finds_the_process_that_takes_over(served: Served) -> None:
     restart.join()
 
 
-def test_a_push_that_was_begun_is_sent_again_to_the_process_that_takes_over(served: Served) -> None:
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_push_that_was_begun_is_sent_again_where_the_connection_ends(
+    served: Served, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """Whether the shard has counted it already, or has not even read it."""
     served.start()
     link = served.link()
     link.hello("me", 0)
     pieces = create(link, 30_000)
     assert link.push(push(0, dense(pieces, np.ones(30_000)))).version == 1
+    hear = SameMachineListener._hear
+
+    def cut_off(listener: SameMachineListener, caller: Caller) -> None:
+        monkeypatch.undo()
+        if taken:
+            monkeypatch.setattr(Caller, "send", lambda *_: None)
+            hear(listener, caller)
+            monkeypatch.undo()
+        caller.gone = True
+
+    monkeypatch.setattr(SameMachineListener, "_hear", cut_off)
     end = link.begin_together([(link, push(1, dense(pieces, np.ones(30_000))))])
     assert end is not None
-    served.stop()
-    served.start()
-    served.link().hello("me", 0)
     (answer,) = end()
-    assert answer.version == 2
-    assert answer.outcome in (Outcome.APPLIED, Outcome.DUPLICATE)
+    assert (answer.outcome, answer.version) == (Outcome.DUPLICATE if taken else Outcome.APPLIED, 2)
     assert link.pull(["w@0"]).version == 2
 
 
