@@ -43,12 +43,13 @@ BATCHES = 10
 
 @final
 class Watched(Store):
-    """A store that notes each push, and refuses them all after `last` of them."""
+    """A store that notes what is pulled and each push, and refuses pushes after `last` of them."""
 
     def __init__(self, inner: Store, last: int | None = None) -> None:
         self.inner, self.last = inner, last
         self.pushes: list[tuple[PushId, Pushed]] = []
         self.gradients: list[Gradients] = []
+        self.pulled: list[frozenset[str]] = []
 
     def create(self, tensors: Tensors) -> tuple[str, ...]:
         return self.inner.create(tensors)
@@ -56,7 +57,9 @@ class Watched(Store):
     def pull(
         self, names: Iterable[str] | None = None, newer_than: Version | None = None, into: Tensors | None = None
     ) -> Pull:
-        return self.inner.pull(names, newer_than)
+        pull = self.inner.pull(names, newer_than)
+        self.pulled.append(frozenset(pull.tensors))
+        return pull
 
     def push(self, gradients: Gradients, base: Version, push_id: PushId) -> Pushed:
         if len(self.pushes) == self.last:
@@ -174,10 +177,15 @@ def test_children_are_drawn_anew_for_every_step_of_every_trial() -> None:
     assert used[:5] != used[5:]
 
 
-def test_one_child_trains_only_its_own_tensors() -> None:
-    store = Watched(MemoryStore(SGD(0.05)))
+def test_one_child_pulls_and_trains_only_its_own_tensors() -> None:
+    inner = MemoryStore(SGD(0.05))
+    run(workshop(inner), trial(1))
+    others = frozenset(inner.pull().tensors)
+    store = Watched(inner)
     run(workshop(store, children=1), trial(0))
-    assert len({frozenset(gradients) for gradients in store.gradients}) == 1
+    (own,) = {frozenset(gradients) for gradients in store.gradients}
+    assert set(store.pulled) == {own}
+    assert others - own
     assert len(store.pushes) == BATCHES
 
 
