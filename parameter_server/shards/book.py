@@ -64,7 +64,7 @@ class Glance:
 
 
 def glance(data: bytes, pieces: int, start: int) -> Glance:
-    """Look at a copy of a book that begins at `start`, for who reads numbers only: a fifth of the time of a `Book`."""
+    """Look at a copy of a book that begins at `start`, for who reads numbers only and needs no `Book`."""
     _, _, version, _, _, _, table = _WORDS.unpack_from(data, start)
     rows = np.frombuffer(data, _PIECE, pieces, start + _HEADER.itemsize)
     return Glance(version, table, rows["changed"].tolist(), rows["front"].tolist())
