@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import math
+import os
 import resource
 import sys
+import threading
 import traceback
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -46,6 +48,7 @@ def prepare(folder: Folder) -> None:
 def serve(place: Place) -> int:
     """Host the shards of a place; gives the exit status of the process."""
     faulthandler.enable()
+    end_with_any_thread()
     have_descriptors()
     try:
         with ExitStack() as stack:
@@ -70,6 +73,17 @@ def serve(place: Place) -> int:
         _complain(place, trouble.splitlines()[-1])
         return 1
     return 0
+
+
+def end_with_any_thread() -> None:
+    """Have an error that ends a thread end the process, which is replaced, and not only what that thread did."""
+
+    def end(arguments: threading.ExceptHookArgs) -> None:
+        error = arguments.exc_value or arguments.exc_type()
+        report(f"a thread of the shard process failed: {''.join(traceback.format_exception(error))}")
+        os._exit(1)
+
+    threading.excepthook = end
 
 
 def have_descriptors() -> None:
