@@ -107,6 +107,7 @@ class Store(ABC):
     ) -> Pull:
         """The tensors called `names` (all by default), or only those of them that changed after `newer_than`.
 
+        One that was created since is as old as the version then, until somebody pushes to it: ask for it by its name.
         A shard that holds none of `names` is not asked: its version is that of `newer_than`, or 0. Tensors that `into`
         has are written there and given back: arrays in C order of the same type and shape, for example those of a
         model's parameters. Memory that was used before costs a tenth of new memory. Raises `StoreError` for an unknown
