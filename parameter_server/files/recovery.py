@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from parameter_server.files.log import Log, replay, segments
-from parameter_server.files.snapshot import newest, number_of
+from parameter_server.files.snapshot import Found, newest, number_of
 from parameter_server.shards.heap import HeapMemory
 from parameter_server.shards.shard import ignore
 from parameter_server.shards.state import State
@@ -53,7 +53,8 @@ def recover(folder: Path, policy: Policy, durability: str, life: Life) -> Recove
         if isinstance(error, StoreError) and not isinstance(error, UnsoundError):
             raise
         damages.append(f"{path} is of no use: {error}")
-    memory, source, whole = _from_disk(folder, policy, logged, life.before.ended, damages)
+    found = newest(folder)
+    memory, source, whole = _from_disk(folder, found, policy, logged, life.before.ended, damages)
     version = memory.book.version
     header = memory.book.header
     begun_anew = int(header["incarnation"][0]) < life.before.incarnation  # by one who died before its first snapshot
@@ -71,18 +72,19 @@ def recover(folder: Path, policy: Policy, durability: str, life: Life) -> Recove
         if log is not None:
             log.close()
         raise
+    found.set_aside()
     return Recovered(arena, source, log, older, tuple(damages))
 
 
 def _from_disk(
-    folder: Path, policy: Policy, logged: bool, ended: int, damages: list[str]
+    folder: Path, found: Found, policy: Policy, logged: bool, ended: int, damages: list[str]
 ) -> tuple[HeapMemory, str, bool]:
     """What snapshot and log give, what that is called, and whether it is sure to have all that was acknowledged.
 
     The process before wrote its last snapshot at version `ended`. The one before that may have the same version, and
     lack tensors or attempts all the same.
     """
-    memory, found = HeapMemory(), newest(folder)
+    memory = HeapMemory()
     damages += found.damages
     source = ""
     if found.image is not None:

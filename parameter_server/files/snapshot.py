@@ -171,22 +171,30 @@ def image_of(shard: Shard) -> Image:
 @final
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The newest sound snapshot of a folder, its number, and what was wrong with newer ones."""
+    """The newest sound snapshot of a folder, its number, which newer ones are damaged, and what is wrong with them."""
 
     image: Image | None
     number: int
     damages: tuple[str, ...]
+    damaged: tuple[Path, ...] = ()
+
+    def set_aside(self) -> None:
+        """Have those that are damaged be none of the two that are kept; they stay, under another name."""
+        for path in self.damaged:
+            with suppress(OSError):
+                path.rename(path.with_name(f"damaged-{path.name}"))
 
 
 def newest(folder: Path) -> Found:
     """What there is to begin from; no image and number 0 where there is no sound snapshot."""
-    damages: list[str] = []
+    damages, damaged = list[str](), list[Path]()
     for path in sorted(folder.glob(_GLOB), reverse=True):
         try:
-            return Found(read_image(path), number_of(path), tuple(damages))
+            return Found(read_image(path), number_of(path), tuple(damages), tuple(damaged))
         except (StoreError, OSError, ValueError, KeyError) as error:
             damages.append(str(error) if isinstance(error, StoreError) else f"{path} cannot be read: {error}")
-    return Found(None, 0, tuple(damages))
+            damaged.append(path)
+    return Found(None, 0, tuple(damages), tuple(damaged))
 
 
 @final

@@ -159,6 +159,25 @@ def test_a_damaged_snapshot_is_noticed_and_the_one_before_taken(life: Life) -> N
         assert life.version == INCARNATION + 2
 
 
+def test_a_damaged_snapshot_is_none_of_the_two_that_are_kept(life: Life) -> None:
+    for _ in range(2):
+        life.push()
+        newest = Path(life.hosted.snapshot())
+    life.damage("arena")
+    life.damage(newest.name)
+    life.again()
+    life.push()
+    newest = Path(life.hosted.snapshot())
+    life.push()
+    latest = life.state()
+    life.damage("arena")
+    life.damage(newest.name)
+    life.again()
+    assert life.source == ("previous snapshot and log" if logged(life) else "previous snapshot")
+    if logged(life):
+        assert life.state() == latest
+
+
 def test_a_log_from_the_beginning_is_enough(tmp_path: Path) -> None:
     life = Life(tmp_path, "power")
     life.create()
