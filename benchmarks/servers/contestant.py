@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,10 @@ Times: TypeAlias = list[tuple[float, float]]  # seconds of a memory copy, and of
 
 @final
 class Contestant:
-    """The process of `servers.<module>`, for gradients of so many megabytes (2**20 bytes)."""
+    """The process of `servers.<module>`, for gradients of so many megabytes (2**20 bytes).
+
+    Its processes stand still while nobody asks: those of torch.distributed.rpc poll, each with a whole core.
+    """
 
     def __init__(self, module: str, megabytes: int, *options: str) -> None:
         self._process = subprocess.Popen(
@@ -31,18 +35,27 @@ class Contestant:
             stdout=subprocess.PIPE,
             env=environment(),
             text=True,
+            start_new_session=True,
         )
         self._line()  # it is ready
+        self._signal(signal.SIGSTOP)
 
     def times(self, operation: str, count: int) -> Times:
         """Seconds of `count` operations, and of the copy before each."""
         assert self._process.stdin is not None
+        self._signal(signal.SIGCONT)
         print(operation, count, file=self._process.stdin, flush=True)
-        return [(copy, seconds) for copy, seconds in json.loads(self._line())]
+        times = json.loads(self._line())
+        self._signal(signal.SIGSTOP)
+        return [(copy, seconds) for copy, seconds in times]
 
     def close(self) -> None:
+        self._signal(signal.SIGCONT)
         with suppress(BrokenPipeError):
             self._process.communicate(timeout=60)
+
+    def _signal(self, number: signal.Signals) -> None:
+        os.killpg(self._process.pid, number)
 
     def _line(self) -> str:
         assert self._process.stdout is not None
