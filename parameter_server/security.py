@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from parameter_server.store import StoreError
 
@@ -54,8 +54,8 @@ class Security:
         roots = None if self.authority is None else _read(self.authority)
         pair = _read(self.key), _read(self.certificate)
         shown = grpc.ssl_server_certificate_configuration([pair], roots)
-        credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(shown, handshake, roots is not None)
-        return credentials
+        unchanged = cast("Callable[[], grpc.ServerCertificateConfiguration]", handshake)  # it gives None: as before
+        return grpc.dynamic_ssl_server_credentials(shown, unchanged, roots is not None)
 
     def calling(self) -> grpc.ChannelCredentials | None:
         """What a link shows and expects; None: not encrypted. Raises `StoreError` for a file that cannot be read."""

@@ -131,8 +131,8 @@ class NetworkLink(Link):
 
         def receive(left: float) -> Pulled:
             incoming = Incoming(pb.Pulled, lambda _: 2**62)  # of what is only announced nothing is allocated
-            call = self._connected().unary_stream(SERVICE + "Pull", pb.Wanted.SerializeToString)
-            for message in call(request, timeout=left, metadata=self._security.metadata()):
+            ask: Any = self._connected().unary_stream(SERVICE + "Pull", pb.Wanted.SerializeToString)
+            for message in ask(request, timeout=left, metadata=self._security.metadata()):
                 incoming.feed(message)
             heading, came = incoming.finish()
             return Pulled(heading.version, {part.key: part.whole(there.get(part.key)) for part in came}, heading.table)
@@ -191,7 +191,8 @@ class NetworkLink(Link):
         """A stream of one message goes as a call of one message, which is the same on the wire, and needs no thread."""
         messages = iter(stream)
         start = [message for _, message in zip(range(2), messages, strict=False)]
-        channel, metadata = self._connected(), self._security.metadata()
+        channel: Any = self._connected()  # its types do not know that bytes need no serializer
+        metadata = self._security.metadata()
         reply: Reply
         if len(start) == 1:
             reply = channel.unary_unary(SERVICE + method, None, parse)(start[0], timeout=left, metadata=metadata)

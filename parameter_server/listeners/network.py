@@ -53,7 +53,9 @@ class NetworkListener:
         self._servicer = Servicer(shards, snapshot)
         self._closed = Event()
         self._threads = ThreadPoolExecutor(calls, thread_name_prefix="network")
-        token = (TokenInterceptor(security.token, self._servicer.intruder),) if security.token else ()
+        token: list[grpc.ServerInterceptor] = (
+            [TokenInterceptor(security.token, self._servicer.intruder)] if security.token else []
+        )
         self._server = grpc.server(
             self._threads, interceptors=token, options=OPTIONS, maximum_concurrent_rpcs=calls
         )  # beyond that many calls are answered RESOURCE_EXHAUSTED at once

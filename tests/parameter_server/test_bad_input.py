@@ -49,7 +49,7 @@ class World:
         self.link.hello("c", 0)
         credentials = self.secured.client.calling()
         assert credentials is not None
-        self.channel = grpc.secure_channel(self.listener.address, credentials, OPTIONS)
+        self.channel: Any = grpc.secure_channel(self.listener.address, credentials, OPTIONS)
 
     def push(self, **changes: Any) -> Push:
         """One that would be applied, but for the changes."""

@@ -339,7 +339,7 @@ def test_a_listener_that_is_full_says_so_at_once(net: Net) -> None:
     of = shard(Policy((Group(SGD(1.0)),), in_flight=1))
     listener = net.listener(of)
     channel = net.stack.enter_context(grpc.insecure_channel(listener.address))
-    call = channel.unary_unary(f"/{SERVICE}/Hello")
+    call: Any = channel.unary_unary(f"/{SERVICE}/Hello")
     done: Queue[grpc.StatusCode] = Queue()
     with of.lock:  # so that calls stay under way
         for _ in range(SPARE + 2):
@@ -402,7 +402,7 @@ def test_health_is_for_everybody_and_nothing_else_is(net: Net, tmp_path: Path) -
     listener = net.listener(shard(), security=secured.listener)
     credentials = secured.client.calling()
     assert credentials is not None
-    channel = net.stack.enter_context(grpc.secure_channel(listener.address, credentials))
+    channel: Any = net.stack.enter_context(grpc.secure_channel(listener.address, credentials))
     health = health_pb2_grpc.HealthStub(channel)
     for service in ("", SERVICE):
         answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
