@@ -202,16 +202,17 @@ sys.path.insert(0, {FOLDER!r})
 from nas.driver import drive, start
 from nas.home import open_log
 from parameter_server.links.same_machine import SameMachineLink
-push, calls = SameMachineLink.push_together, itertools.count(1)
+begin, calls = SameMachineLink.begin_together, itertools.count(1)
 def dying(self, pushes):
     number = next(calls)
     if number > 15:
         time.sleep(60)
-    answers = push(self, pushes)
+    end = begin(self, pushes)
     if number == 15:
+        end()
         os.kill(os.getpid(), signal.SIGKILL)
-    return answers
-SameMachineLink.push_together = dying
+    return end
+SameMachineLink.begin_together = dying
 log = open_log()
 drive(start({JOB!r}, log), log)
 """

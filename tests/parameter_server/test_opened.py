@@ -417,7 +417,8 @@ def test_workers_connect_by_the_folder_and_by_the_address(opened: Opened) -> Non
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process are asked for on Linux")
 def test_a_shard_has_room_for_more_clients_than_a_process_has_descriptors_for_at_first(opened: Opened) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    taken = max(int(name) for name in os.listdir("/proc/self/fd"))  # by this process and the tests before
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 200, limits[1]))
     try:
         opened.open()
     finally:
@@ -497,7 +498,8 @@ def test_the_metrics_of_a_store_that_runs_are_served_on_loopback(opened: Opened)
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     command = [sys.executable, "-m", "parameter_server.metrics", str(opened.folder), "--port", str(port)]
-    process = subprocess.Popen(command)
+    # A shell has the programs that it starts in the background ignore the signal.
+    process = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def scrape() -> str | None:
         assert process.poll() is None
