@@ -56,7 +56,7 @@ class Chaos:
 
     def ends(self, driver: subprocess.Popen[bytes], code: int) -> None:
         """Wait for the end of a driver, which must be `code`."""
-        _, errors = driver.communicate(timeout=120)
+        _, errors = driver.communicate(timeout=400)
         assert driver.returncode == code, errors.decode()[-3000:]
 
     def kill(self, moment: str, count: int) -> None:

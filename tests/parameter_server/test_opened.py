@@ -8,17 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import numpy as np
 import pytest
+from watching import PATIENCE, runs, until
 
 from parameter_server.clients.client import ShardedStore
 from parameter_server.links.network import NetworkLink
@@ -31,28 +30,9 @@ from parameter_server.processes.folder import Folder, Network, held
 from parameter_server.processes.shard_process import DESCRIPTORS
 from parameter_server.store import FencedError, PushId, StoreError
 
-Result = TypeVar("Result")
-
-PATIENCE = 60.0  # far above what anything takes; a busy machine is no failure
 POLICY = Policy((Group(SGD(1.0)),), lease=PATIENCE)
 START = np.zeros((64, 3), np.float32)
 ONES = np.ones((64, 3), np.float32)
-
-
-def until(look: Callable[[], Result | None]) -> Result:
-    limit = time.monotonic() + PATIENCE
-    while time.monotonic() < limit:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there, and not only what is left of one that nobody waited for."""
-    asked = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return asked.stdout.strip()[:1] not in ("", "Z")
 
 
 class Opened:

@@ -7,21 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
+from watching import PATIENCE, runs, until
 
 from parameter_server.processes.channel import Channel, Message
 from parameter_server.processes.drivers import Drivers
 from parameter_server.processes.folder import Folder, Layout, held
 from parameter_server.processes.place import FREE, LONGEST_PAUSE, at_fault, pause
-
-Result = TypeVar("Result")
-
-PATIENCE = 60.0  # far above what anything takes; a busy machine is no failure
 
 # What hosts nothing, but is locked, tied, ended and killed as a shard process is.
 BODY = """
@@ -120,22 +115,6 @@ class Overseen:
         address = self.folder.read_address()
         if address is not None:
             shutil.rmtree(address.sockets, ignore_errors=True)
-
-
-def until(look: Callable[[], Result | None]) -> Result:
-    limit = time.monotonic() + PATIENCE
-    while time.monotonic() < limit:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there, and not only what is left of one that nobody waited for."""
-    asked = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return asked.stdout.strip()[:1] not in ("", "Z")
 
 
 @pytest.fixture
