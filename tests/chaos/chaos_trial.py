@@ -68,9 +68,10 @@ class Line:
 def read(ledger: str | Path) -> list[Line]:
     """The ledger so far."""
     try:
-        return [Line(*json.loads(line)) for line in Path(ledger).read_text().splitlines()]
+        whole, _, _ = Path(ledger).read_text().rpartition("\n")  # the last line may still be on its way
     except FileNotFoundError:
         return []
+    return [Line(*json.loads(line)) for line in whole.splitlines()]
 
 
 def alive(pid: int) -> bool:
