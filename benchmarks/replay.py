@@ -34,9 +34,9 @@ from nas.wrappers.budget import Budget, Limits
 from nas.wrappers.deduplicate import Deduplicate
 from nas.wrappers.enqueue import Enqueue
 from nas.wrappers.final import Final, Finale
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decision import Choice, Range, When
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.pnas import PnasSpace
 from workers.objectives import Direction, Objective, Outcome
 from workers.plugins import available, load
 from workers.trial import Result, Trial

@@ -33,8 +33,8 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
 
 from figure import parser, say, setting, table
 
+from search_spaces.cnn.nasnet import NasnetSpace
 from search_spaces.decisions import Candidate
-from search_spaces.nasnet import NasnetSpace
 from workers.objectives import Outcome
 from workers.plugins import Spec
 from workers.setup import Setup

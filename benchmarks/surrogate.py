@@ -24,8 +24,8 @@ import torch
 from nas.surrogates.ensemble import Ensemble
 from nas.surrogates.frontier import Frontier
 from nas.surrogates.vocabulary import Vocabulary
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
-from search_spaces.pnas import PnasSpace
 
 BEAM, BLOCKS = 256, 5
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from search_spaces.cells import INPUTS
+from search_spaces.cnn.cells import INPUTS
 
 
 @final

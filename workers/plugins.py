@@ -1,4 +1,7 @@
-"""The folder is the registry: find a class by its file's name, an entry point, or `package.module:Name`."""
+"""The folder is the registry: find a class by its file's name, an entry point, or `package.module:Name`.
+
+A folder may keep families in folders of its own (`search_spaces/cnn`): a plugin's name is its file's all the same.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,11 @@ class Spec:
 
 def available(folder: str, base: type) -> dict[str, str]:
     """Every plugin of kind `base` in package `folder`: its name to `module:Class`, entry points included."""
-    package = importlib.import_module(folder)
     found = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        if (one := _only_class(f"{folder}.{module.name}", base)) is not None:
-            found[module.name] = f"{one.__module__}:{one.__name__}"
+    for package in _packages(folder):
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            if not module.ispkg and (one := _only_class(f"{package}.{module.name}", base)) is not None:
+                found[module.name] = f"{one.__module__}:{one.__name__}"
     for point in entry_points(group=f"cellwright.{folder}"):
         found[point.name] = point.value
     return found
@@ -58,10 +61,11 @@ def load(folder: str, name: str, base: type) -> Any:
     for point in entry_points(group=f"cellwright.{folder}"):
         if point.name == name:
             return point.load()
-    if name.isidentifier() and importlib.util.find_spec(f"{folder}.{name}") is not None:
-        one = _only_class(f"{folder}.{name}", base)
-        if one is not None:
-            return one
+    for package in _packages(folder) if name.isidentifier() else ():
+        if importlib.util.find_spec(f"{package}.{name}") is not None:
+            one = _only_class(f"{package}.{name}", base)
+            if one is not None:
+                return one
     known = sorted(available(folder, base))
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -69,6 +73,12 @@ def load(folder: str, name: str, base: type) -> Any:
         f"{name!r} is no {base.__name__.lower()}: {hint}there are {', '.join(known)}; "
         "your own is written package.module:Name"
     )
+
+
+def _packages(folder: str) -> list[str]:
+    """The package `folder`, and those in it: the families."""
+    inner = pkgutil.iter_modules(importlib.import_module(folder).__path__)
+    return [folder, *(f"{folder}.{one.name}" for one in inner if one.ispkg)]
 
 
 def _only_class(module_name: str, base: type) -> type | None:

@@ -8,9 +8,9 @@ from random import Random
 from typing import Any, TypeAlias
 
 from nas.strategy import Setting, Strategy
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decision import Choice, Range, When
 from search_spaces.decisions import Decisions
-from search_spaces.pnas import PnasSpace
 from workers.objectives import Direction, Objective, Outcome
 from workers.plugins import available, load
 from workers.trial import Result, Trial

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces.cnn.nasnet import NasnetSpace
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
-from search_spaces.nasnet import NasnetSpace
-from search_spaces.pnas import PnasSpace
 from search_spaces.space import Signature, Space
 from search_spaces.supernet import Share
 from workers.plugins import available, load

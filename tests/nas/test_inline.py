@@ -237,7 +237,7 @@ def test_a_class_of_torch_is_imported() -> None:
 def test_an_activation_comes_along() -> None:
     arguments = {"image": [1, 8, 8], "classes": 2, "stem": {"kind": "cifar", "filters": 4}, "layout": [], "cells": {}}
     arguments["options"] = {"code": "tensorflow", "epsilon": 1e-5, "drop_path": 0.0, "dropout": 0.0, "auxiliary": None}
-    plan = Blueprint("search_spaces.cell_network:CellNetwork", arguments, "gelu")
+    plan = Blueprint("search_spaces.cnn.cell_network:CellNetwork", arguments, "gelu")
     source = model_source(plan, "A test.")
     assert 'replace_relu(network, "gelu")' in source
     assert '"silu"' not in source

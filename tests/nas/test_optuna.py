@@ -487,7 +487,7 @@ def test_a_table_is_walked_as_its_conditions_say() -> None:
 
 
 def test_a_space_is_searched_together_with_its_recipe() -> None:
-    from search_spaces.pnas import PnasSpace
+    from search_spaces.cnn.pnas import PnasSpace
 
     space = PnasSpace(blocks=2, operations=("identity", "max_pool_3x3"))
     setting = Setting(space.decisions | BRANCHED, (LOSS,), space=space)

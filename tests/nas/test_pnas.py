@@ -25,9 +25,9 @@ from nas.strategies.pnas import Pnas
 from nas.strategy import Draw, Setting, Strategy
 from nas.wrappers.constrain import Constrain
 from nas.wrappers.deduplicate import Deduplicate
+from search_spaces.cnn.layers import LayersSpace
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.layers import LayersSpace
-from search_spaces.pnas import PnasSpace
 from workers.errors import UserError
 from workers.objectives import Direction, Objective, Outcome
 from workers.trial import Result, Trial

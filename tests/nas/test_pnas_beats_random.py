@@ -11,8 +11,8 @@ from progressive import completed, setting, simulate, trials_of
 from scipy.stats import ttest_rel
 
 from nas.strategies.pnas import Pnas
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
-from search_spaces.pnas import PnasSpace
 from workers.trial import Result, Trial
 
 SEEDS, BEAM, NOISE = 20, 16, 0.01

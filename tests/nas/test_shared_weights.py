@@ -27,8 +27,8 @@ from nas.wrappers.deduplicate import Deduplicate
 from nas.wrappers.final import Final, Finale
 from nas.wrappers.rescore import Rescore
 from nas.wrappers.share import Share
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
-from search_spaces.pnas import PnasSpace
 from search_spaces.space import Signature
 from workers.errors import UserError
 from workers.objectives import Direction, Objective, Outcome

@@ -15,8 +15,8 @@ from nas.surrogates.lstm import Lstm
 from nas.surrogates.mlp import Mlp
 from nas.surrogates.network import HIDDEN
 from nas.surrogates.vocabulary import Tokens, Vocabulary
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
-from search_spaces.pnas import PnasSpace
 from search_spaces.space import Space
 
 SPACE = PnasSpace(blocks=4, operations=("identity", "separable_3x3", "max_pool_3x3"))

@@ -3,9 +3,9 @@ from __future__ import annotations
 from progressive import Chain, setting
 
 from nas.surrogates.vocabulary import Vocabulary
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decision import Choice, Range, Value
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.pnas import PnasSpace
 
 
 def test_pnas_has_one_embedding_for_inputs_and_one_for_operations() -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from scipy.stats import chisquare
 from test_decisions import tables
 
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decision import Choice, Decision, Range, Value, When
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.grid import Grid
-from search_spaces.pnas import PnasSpace
 from search_spaces.shuffle import FEW, Shuffle
 
 

@@ -8,10 +8,10 @@ from typing import final
 import pytest
 from torch import nn
 
-from search_spaces.darts import DartsSpace
+from search_spaces.cnn.darts import DartsSpace
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decision import Choice
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.pnas import PnasSpace
 from search_spaces.space import Signature, Space, UnfitError
 
 IMAGES = Signature("image_classification", {"image": (3, 16, 16)}, {"logits": (10,)})

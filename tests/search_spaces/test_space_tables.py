@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.darts import DartsSpace
+from search_spaces.cnn.darts import DartsSpace
+from search_spaces.cnn.layers import LayersSpace
+from search_spaces.cnn.nasnet import NasnetSpace
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decision import DecisionError
-from search_spaces.layers import LayersSpace
-from search_spaces.nasnet import NasnetSpace
-from search_spaces.pnas import PnasSpace
 from search_spaces.space import Signature, Space, UnfitError
 
 

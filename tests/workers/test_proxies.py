@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.darts import DartsSpace
+from search_spaces.cnn.darts import DartsSpace
+from search_spaces.cnn.layers import LayersSpace
+from search_spaces.cnn.nasnet import NasnetSpace
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
-from search_spaces.layers import LayersSpace
-from search_spaces.nasnet import NasnetSpace
-from search_spaces.pnas import PnasSpace
 from search_spaces.space import Signature, Space
 from workers.objectives import Outcome
 from workers.plugins import Spec, available, load

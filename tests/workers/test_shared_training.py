@@ -14,8 +14,8 @@ import pytest
 from parameter_server.memory_store import MemoryStore
 from parameter_server.optimizers import SGD
 from parameter_server.store import Pull, Pushed, PushId, Store, StoreError, Version
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
-from search_spaces.pnas import PnasSpace
 from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.plugins import Spec

@@ -15,10 +15,10 @@ from torch.nn import functional
 from parameter_server.memory_store import MemoryStore
 from parameter_server.optimizers import SGD
 from parameter_server.store import PushId
-from search_spaces.darts import DartsSpace
+from search_spaces.cnn.darts import DartsSpace
+from search_spaces.cnn.nasnet import NasnetSpace
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
-from search_spaces.nasnet import NasnetSpace
-from search_spaces.pnas import PnasSpace
 from search_spaces.space import Space
 from search_spaces.supernet import Share
 from workers.child import network_of

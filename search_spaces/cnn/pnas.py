@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
-from search_spaces.cell_space import CellSpace
-from search_spaces.cells import INPUTS, Block, BlockTokens, Cell, Wiring, canonical_key, expansions
+from search_spaces.cnn.cell_space import CellSpace
+from search_spaces.cnn.cells import INPUTS, Block, BlockTokens, Cell, Wiring, canonical_key, expansions
+from search_spaces.cnn.layouts import Layout, replaced
 from search_spaces.decision import Choice, Decision, DecisionError, When
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.layouts import Layout, replaced
 
 OPERATIONS = (
     "identity",

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.layers import LayersSpace
+from search_spaces.cnn.layers import LayersSpace
 from search_spaces.ordering import Vertex, canonical_order
 from search_spaces.space import Signature
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from search_spaces.padding import same_padding
+from search_spaces.cnn.padding import same_padding
 
 
 @final

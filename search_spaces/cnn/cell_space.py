@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from search_spaces import cell_counts
-from search_spaces.cells import Cell
+from search_spaces.cnn import cell_counts
+from search_spaces.cnn.cells import Cell
+from search_spaces.cnn.layouts import Layout
+from search_spaces.cnn.published import network_blueprint
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate
-from search_spaces.layouts import Layout
-from search_spaces.published import network_blueprint
 from search_spaces.space import Blueprint, Description, Signature, Space, UnfitError
 from search_spaces.supernet import CellShares, Share
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.operations import Style, Window, convolution
+from search_spaces.cnn.operations import Style, Window, convolution
 
 
 @final

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, final
 
-from search_spaces.cell_space import CellSpace
-from search_spaces.cells import INPUTS, Block, Cell, canonical_key
+from search_spaces.cnn.cell_space import CellSpace
+from search_spaces.cnn.cells import INPUTS, Block, Cell, canonical_key
+from search_spaces.cnn.layouts import Layout, inserted
 from search_spaces.decision import Choice, Decision, DecisionError
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.layouts import Layout, inserted
 
 OPERATIONS = (
     "identity",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.cells import Block, Cell
-from search_spaces.layouts import Layout, inserted, replaced, spread
+from search_spaces.cnn.cells import Block, Cell
+from search_spaces.cnn.layouts import Layout, inserted, replaced, spread
 from search_spaces.space import Blueprint
 
-NETWORK = "search_spaces.cell_network:CellNetwork"
+NETWORK = "search_spaces.cnn.cell_network:CellNetwork"
 
 NASNET_A: Mapping[str, Cell] = {
     "normal": Cell(

@@ -6,8 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search_spaces.cell_space import KNOWN_OPERATIONS
-from search_spaces.operations import FactorizedReduction, Pool, SameConvolution, Style, Window, convolution, operation
+from search_spaces.cnn.cell_space import KNOWN_OPERATIONS
+from search_spaces.cnn.operations import (
+    FactorizedReduction,
+    Pool,
+    SameConvolution,
+    Style,
+    Window,
+    convolution,
+    operation,
+)
 
 
 def windows(size: int, kernel: int, stride: int) -> list[range]:

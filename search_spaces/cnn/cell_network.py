@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from search_spaces.operations import FactorizedReduction, Style, Zero, operation, pointwise
+from search_spaces.cnn.operations import FactorizedReduction, Style, Zero, operation, pointwise
 
 
 def drop_path(state: Tensor, rate: float) -> Tensor:

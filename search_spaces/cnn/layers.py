@@ -21,12 +21,12 @@ from functools import cached_property
 from itertools import product
 from typing import Any, final
 
-from search_spaces.cell_space import check_images
+from search_spaces.cnn.cell_space import check_images
+from search_spaces.cnn.tally import Shape, Tally
 from search_spaces.decision import Choice, Decision, DecisionError, Value, When
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.ordering import canonical_order
 from search_spaces.space import Blueprint, Description, Graph, Node, Signature, Space, UnfitError
-from search_spaces.tally import Shape, Tally
 
 
 @final
@@ -117,7 +117,7 @@ class LayersSpace(Space):
             "layers": self.layers_of(candidate),
             "dropout": self.dropout,
         }
-        return Blueprint("search_spaces.layer_network:LayerNetwork", arguments)
+        return Blueprint("search_spaces.cnn.layer_network:LayerNetwork", arguments)
 
     def describe(self, candidate: Candidate, signature: Signature) -> Description:
         (classes,) = signature.outputs["logits"]

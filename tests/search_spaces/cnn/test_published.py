@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import cell_counts, layouts, published
+from search_spaces.cnn import cell_counts, layouts, published
 from search_spaces.space import Blueprint
 
 COUNTS = {

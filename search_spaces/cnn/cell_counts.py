@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
-from search_spaces.cells import Cell
+from search_spaces.cnn.cells import Cell
+from search_spaces.cnn.tally import Shape, Tally
 from search_spaces.space import Description, Graph, Node
-from search_spaces.tally import Shape, Tally
 
 
 def describe(arguments: Mapping[str, Any]) -> Description:

@@ -8,8 +8,8 @@ import networkx  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.cells import Block, BlockTokens, Cell, canonical_key, expansions
-from search_spaces.pnas import PnasSpace
+from search_spaces.cnn.cells import Block, BlockTokens, Cell, canonical_key, expansions
+from search_spaces.cnn.pnas import PnasSpace
 
 
 @st.composite

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.padding import same_padding
+from search_spaces.cnn.padding import same_padding
 
 
 @final

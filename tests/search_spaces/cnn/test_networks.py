@@ -11,14 +11,14 @@ import torch
 from costs import measure
 from torch import Tensor, nn
 
-from search_spaces import published
-from search_spaces.cell_network import CellNetwork, drop_path
-from search_spaces.darts import DartsSpace
-from search_spaces.layer_network import joined
-from search_spaces.layers import LayersSpace
-from search_spaces.layouts import inserted
-from search_spaces.nasnet import NasnetSpace
-from search_spaces.pnas import PnasSpace
+from search_spaces.cnn import published
+from search_spaces.cnn.cell_network import CellNetwork, drop_path
+from search_spaces.cnn.darts import DartsSpace
+from search_spaces.cnn.layer_network import joined
+from search_spaces.cnn.layers import LayersSpace
+from search_spaces.cnn.layouts import inserted
+from search_spaces.cnn.nasnet import NasnetSpace
+from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.space import Signature, Space
 
 

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import Tensor
 
-from search_spaces import published
+from search_spaces.cnn import published
 from search_spaces.space import Blueprint
 
 BRANCH = {  # timm's separable branch -> ours
