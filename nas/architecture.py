@@ -85,13 +85,14 @@ class Architecture:
 def signature_json(signature: Signature) -> dict[str, Json]:
     """A signature as plain JSON."""
     shapes = ({name: list(shape) for name, shape in side.items()} for side in (signature.inputs, signature.outputs))
-    return {"kind": signature.kind, **dict(zip(("inputs", "outputs"), shapes, strict=True))}
+    further = {"vocabularies": dict(signature.vocabularies)} if signature.vocabularies else {}
+    return {"kind": signature.kind, **dict(zip(("inputs", "outputs"), shapes, strict=True)), **further}
 
 
 def signature_from(record: Mapping[str, Json]) -> Signature:
     """The signature that `signature_json` gave."""
-    shapes = ({name: tuple(shape) for name, shape in record[side].items()} for side in ("inputs", "outputs"))
-    return Signature(record["kind"], *shapes)
+    inputs, outputs = ({name: tuple(shape) for name, shape in record[side].items()} for side in ("inputs", "outputs"))
+    return Signature(record["kind"], inputs, outputs, record.get("vocabularies", {}))
 
 
 def read_architecture(path: str | Path) -> Architecture:

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from nas.history import TrialRecord
 from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Description, Space
-from workers.task import State, Task
+from workers.task import Deployed, State, Task
 from workers.trial import Json
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Winner:
     """A trained child, and all that is known of it.
 
     `model` carries the weights of `record`'s checkpoint (`state`) and is in evaluation mode; `deployed` is what the
-    task hands over: name to module and example inputs with a batch of 2, the first the main one. `metrics` are those of
+    task hands over, the main thing first; `blueprint` is of the part that is handed over as source, and `prefix` what
+    the names of its weights begin with in `model`. `metrics` are those of
     the validation split and, where it was tested, of the test split. `costs` are what the search spent: `trials`,
     `epochs`, `device_seconds`, `seconds`. `examples` are inputs and outputs (`input/...`, `output/...`) that the
     process which measured the metrics stored. `job` and `versions` are as the search was begun with. `training` has the
@@ -43,10 +44,11 @@ class Winner:
     candidate: Candidate
     task: Task
     model: nn.Module
-    deployed: Mapping[str, tuple[nn.Module, tuple[Any, ...]]]
+    deployed: Mapping[str, Deployed]
     state: State
     space: Space | None = None
     blueprint: Blueprint | None = None
+    prefix: str = ""
     description: Description | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
@@ -55,14 +57,18 @@ class Winner:
     training: Mapping[str, Json] = field(default_factory=dict)
 
     @property
-    def main(self) -> tuple[nn.Module, tuple[Any, ...]]:
-        """The module that is handed over first, and its example inputs."""
+    def network(self) -> nn.Module:
+        """The part of `model` that `blueprint` describes."""
+        return self.model.get_submodule(self.prefix.rstrip("."))
+
+    @property
+    def main(self) -> Deployed:
+        """The module that is handed over first."""
         return next(iter(self.deployed.values()))
 
     def shared(self, prefix: str) -> list[Tensor]:
-        """The stored examples whose name starts with `prefix` (`input/`, `output/`), in the signature's order."""
-        signature = self.task.signature
-        order = [*signature.inputs, *signature.outputs]
+        """The stored examples whose name starts with `prefix` (`input/`, `output/`), in the main module's order."""
+        order = [*self.main.inputs, *self.main.outputs]
         names = [name for name in self.examples if name.startswith(prefix)]
         names.sort(key=lambda name: (order.index(name[len(prefix) :]) if name[len(prefix) :] in order else -1, name))
         return [self.examples[name] for name in names]

@@ -83,10 +83,12 @@ def example(plan: Plan, candidate: Candidate, described: Description) -> dict[st
     """
     import torch
 
+    from search_spaces.inputs import blank
+
     signature = plan.task.signature
     with torch.device("meta"):
         network = plan.build(candidate).eval()
-        inputs = [torch.zeros(2, *shape) for shape in signature.inputs.values()]
+        inputs = blank(signature, 2)
     parts: list[Json] = []
     for name, part in _parts(network):
         part.register_forward_hook(_noting(parts, name, type(part).__name__, _trainable(part)))
@@ -98,9 +100,10 @@ def example(plan: Plan, candidate: Candidate, described: Description) -> dict[st
             f"the space {plan.job.space and plan.job.space.name} describes {described.parameters:,} parameters, but "
             f"builds {parameters:,}: `describe` and `build` must agree; mend the space"
         )
-    for name, shape in signature.outputs.items():
-        if isinstance(output, torch.Tensor) and tuple(output.shape[1:]) != tuple(shape):
-            raise UserError(f"the network gives {tuple(output.shape[1:])}, but the task needs {name} of {tuple(shape)}")
+    found = output if isinstance(output, tuple) else (output,)
+    for (name, shape), one in zip(signature.outputs.items(), found, strict=False):  # a state may follow
+        if isinstance(one, torch.Tensor) and tuple(one.shape[1:]) != tuple(shape):
+            raise UserError(f"the network gives {tuple(one.shape[1:])}, but the task needs {name} of {tuple(shape)}")
     return {
         "candidate": candidate.json(),
         "parameters": parameters,
@@ -127,6 +130,8 @@ def pace(plan: Plan, candidate: Candidate, described: Description) -> float | No
     """How fast this machine steps the network forwards and backwards in one slot; None where a step is too large."""
     import torch
 
+    from search_spaces.inputs import blank
+
     each = BACKWARD * described.multiply_adds
     batch = min(BATCH, int(ARITHMETIC // max(1, each)))
     if batch < 2:
@@ -135,16 +140,17 @@ def pace(plan: Plan, candidate: Candidate, described: Description) -> float | No
     torch.set_num_threads(max(1, plan.setup.threads))
     try:
         network = plan.build(candidate).train()
-        inputs = [torch.zeros(batch, *shape) for shape in plan.task.signature.inputs.values()]
+        inputs = blank(plan.task.signature, batch)
         took = min(_step(network, inputs) for _ in range(2))
     finally:
         torch.set_num_threads(threads)
     return each * batch / took
 
 
-def _step(network: Any, inputs: list[Any]) -> float:
+def _step(network: Any, inputs: tuple[Any, ...]) -> float:
     started = time.perf_counter()
-    network(*inputs).sum().backward()
+    output = network(*inputs)
+    (output[0] if isinstance(output, tuple) else output).sum().backward()
     return time.perf_counter() - started
 
 

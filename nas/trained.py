@@ -9,7 +9,7 @@ from nas.architecture import Architecture
 from nas.exporter import Winner
 from nas.history import TrialRecord
 from nas.versions import versions
-from nas.winner import adapted
+from nas.winner import handed_over
 from search_spaces.space import Space
 from workers.data_parallel.parallel_training import ParallelTraining
 from workers.data_parallel.tally import Tally
@@ -35,6 +35,7 @@ def winner_of(
     `trained` is the model with its state, `history` what happened and what it began with.
     """
     (model, state), (tally, start), trial = trained, history, training.trial
+    blueprint, prefix = handed_over(space, task, trial.candidate)
     scored = _scored(task, model, state, replace(trial, split="validation"))
     tested = _scored(task, model, state, replace(trial, split="test"))
     metrics = {**scored.metrics, **{name: v for name, v in tested.metrics.items() if name.startswith("test_")}}
@@ -53,7 +54,8 @@ def winner_of(
         deployed=task.deployable(model, trial.candidate),
         state=state,
         space=space,
-        blueprint=adapted(space, task, trial.candidate),
+        blueprint=blueprint,
+        prefix=prefix,
         description=space.describe(trial.candidate, task.signature),
         metrics=metrics,
         costs=architecture.costs,

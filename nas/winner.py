@@ -71,7 +71,7 @@ def find_winner(log: Log, search: str, trial: int | None = None) -> Winner:
     record, test = trained(history, search, trial)
     candidate = record.trial.candidate
     with beside(job.folder):
-        blueprint = adapted(space, plan.task, candidate)
+        blueprint, prefix = handed_over(space, plan.task, candidate)
         model = network_of(space, plan.task, candidate)
         artifacts = Artifacts.open(plan.artifacts)
         state = _state(artifacts, history, search, record)
@@ -87,6 +87,7 @@ def find_winner(log: Log, search: str, trial: int | None = None) -> Winner:
             state=state,
             space=space,
             blueprint=blueprint,
+            prefix=prefix,
             description=space.describe(candidate, plan.task.signature),
             metrics=metrics(record, test),
             costs=costs(history),
@@ -106,6 +107,12 @@ def adapted(space: Space, task: Task, candidate: Candidate) -> Blueprint | None:
     if type(space).build is not Space.build:
         return None
     return task.adapt(space.blueprint(candidate, task.signature), candidate)
+
+
+def handed_over(space: Space, task: Task, candidate: Candidate) -> tuple[Blueprint | None, str]:
+    """The part of the network that an export has the source of, as data, and the prefix of its weights."""
+    whole = adapted(space, task, candidate)
+    return (None, "") if whole is None else task.part(whole)
 
 
 def metrics(record: TrialRecord, test: TrialRecord | None) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from search_spaces.inputs import blank
 from search_spaces.space import Description, Signature, UnfitError
 
 
@@ -43,7 +44,7 @@ def measured(network: nn.Module, signature: Signature) -> Description:
     was_training = network.training
     try:
         with torch.no_grad():
-            network.eval()(*(torch.zeros(1, *shape, device=device) for shape in signature.inputs.values()))
+            network.eval()(*blank(signature, 1, device))
     finally:
         network.train(was_training)
         for hook in hooks:

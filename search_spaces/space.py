@@ -26,12 +26,14 @@ class Signature:
     """What goes into a model and what comes out: name to shape, without the batch dimension.
 
     `kind` names the agreement between a space and a task, for example ``image_classification``: inputs
-    ``{"image": (channels, height, width)}``, outputs ``{"logits": (classes,)}``.
+    ``{"image": (channels, height, width)}``, outputs ``{"logits": (classes,)}``. Inputs that `vocabularies` names are
+    whole numbers (64 bits) from 0, so many of them; all others are real ones.
     """
 
     kind: str
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     outputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    vocabularies: Mapping[str, int] = field(default_factory=dict)
 
 
 @final
@@ -88,6 +90,23 @@ class Blueprint:
         if self.activation != "relu":
             importlib.import_module("search_spaces.activations").replace_relu(network, self.activation)
         return network
+
+
+def require(
+    space: Space, signature: Signature, kind: str, inputs: Mapping[str, int], outputs: Mapping[str, int]
+) -> None:
+    """Raise `UnfitError` unless `signature` is of `kind`; inputs and outputs by name, with numbers of dimensions."""
+    ranks = [{name: len(shape) for name, shape in side.items()} for side in (signature.inputs, signature.outputs)]
+    sizes = [size for side in (signature.inputs, signature.outputs) for shape in side.values() for size in shape]
+    if signature.kind != kind or ranks != [dict(inputs), dict(outputs)] or min(sizes, default=1) < 1:
+        expected = [
+            ", ".join(f"{name} of {rank} dimensions" for name, rank in side.items()) for side in (inputs, outputs)
+        ]
+        raise UnfitError(
+            f"{type(space).__name__} builds for {kind} with inputs {expected[0]} and outputs {expected[1]}, but the "
+            f"task is {signature.kind} with inputs {dict(signature.inputs)} and outputs {dict(signature.outputs)}: "
+            "choose another space or task"
+        )
 
 
 class Space(ABC):

@@ -14,6 +14,7 @@ from hypothesis import settings
 # on two cores with other work, a forward pass of NASNet-A large). Set before torch is imported, for children too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.register_profile("thorough", settings.get_profile("patient"), max_examples=1000)
 settings.load_profile("patient")
 
 Require = Callable[[str, bool, str], None]

@@ -44,7 +44,10 @@ def survives(patch: Path) -> str | None:
         if applied.returncode:
             return f"the patch does not apply any more: {applied.stderr.strip()}"
         tested = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", named_test(patch)],
+            [
+                *(sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"),
+                *("--hypothesis-profile=thorough", named_test(patch)),  # a rare counterexample is to be found, too
+            ],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": str(copy)},
             capture_output=True,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.safetensors"
 EXAMPLES = "examples.safetensors"
+EXHIBIT = "exhibit-"  # then the epoch, and a name whose suffix says what it is
 TRACEBACK = "traceback.txt"
 _NOTHING = contextlib.nullcontext()
 SEEN = 128  # examples that proxies look at, as published with NASWOT
@@ -148,6 +149,7 @@ class Child:
                 if not math.isfinite(value):
                     raise DivergedError(f"the metric {name} is {value} after epoch {done}")
             report(Progress(trial.id, number, done, epoch.metrics))
+            self._exhibit(done, epoch.exhibits)
             if not self._tests and done != trial.epochs:
                 self._in_time(time.perf_counter() - begun, epoch)
         if last is None:
@@ -193,7 +195,7 @@ class Child:
         lock = DeviceLock.of(device)
         with lock.alone():
             started = time.perf_counter()
-            self.known["latency"] = latency(model, self.task.signature.inputs, device)
+            self.known["latency"] = latency(model, self.task.signature, device)
             self.device_seconds += time.perf_counter() - started
         self._within_ceilings(self.known)
         return lock
@@ -202,14 +204,14 @@ class Child:
         """Score the network as it is; no objective is asked of that."""
         import torch
 
+        from search_spaces.inputs import noise
         from workers.proxy import score
 
         started = time.perf_counter()
         seed = derived(self.attempt.trial.seed, "minibatch")
         inputs = self.task.minibatch(SEEN, seed)
         if inputs is None:
-            noise = torch.Generator().manual_seed(seed)
-            inputs = tuple(torch.randn(SEEN, *s, generator=noise) for s in self.task.signature.inputs.values())
+            inputs = noise(self.task.signature, SEEN, torch.Generator().manual_seed(seed))
         device = device_of(getattr(self.task, "device", "auto"))
         self.metrics = {**self.known, **score(model.to(device), [one.to(device) for one in inputs])}
         self.device_seconds += time.perf_counter() - started
@@ -263,6 +265,12 @@ class Child:
                 self.checkpoint = CHECKPOINT
         except UserError as error:
             self.error = str(error)
+
+    def _exhibit(self, epoch: int, exhibits: Mapping[str, bytes]) -> None:
+        """Store what a person may look at; a full disk costs just that."""
+        with contextlib.suppress(UserError):
+            for name, content in exhibits.items():
+                self._put(f"{EXHIBIT}{epoch:05}-{name}", content)
 
     def _put(self, name: str, content: bytes) -> None:
         if self.artifacts is not None:

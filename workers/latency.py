@@ -8,13 +8,15 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from search_spaces.space import Signature
 
 WARM_UP = 3
 RUNS = (10, 200)  # at least, at most
@@ -57,11 +59,13 @@ class DeviceLock:
             yield
 
 
-def latency(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], device: torch.device) -> float:
-    """Median seconds of a forward pass for one example (batch of 1) in evaluation mode; `shapes` lack the batch."""
+def latency(model: nn.Module, signature: Signature, device: torch.device) -> float:
+    """Median seconds of a forward pass for one example (batch of 1) in evaluation mode."""
     import torch
 
-    inputs = [torch.zeros(1, *shape, device=device) for shape in shapes.values()]
+    from search_spaces.inputs import blank
+
+    inputs = blank(signature, 1, device)
     was_training = model.training
     model.eval().to(device)
     times: list[float] = []

@@ -53,19 +53,20 @@ def add_l1(parameters: Iterable[Tensor], factor: float) -> None:
 
 
 def initialise(model: nn.Module, initialiser: str) -> None:
-    """Draw the weights of convolutions and linear layers anew: `kaiming` (fan out), `xavier` or `orthogonal`."""
+    """Draw weights of convolutions, linear and recurrent layers: `kaiming` (fan out), `xavier` or `orthogonal`."""
     if initialiser == "default":
         return
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            if initialiser == "kaiming":
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif initialiser == "xavier":
-                nn.init.xavier_uniform_(module.weight)
-            else:
-                nn.init.orthogonal_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.RNNBase | nn.RNNCellBase):
+            for name, weight in module.named_parameters(recurse=False):
+                if "bias" in name:
+                    nn.init.zeros_(weight)
+                elif initialiser == "kaiming":
+                    nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
+                elif initialiser == "xavier":
+                    nn.init.xavier_uniform_(weight)
+                else:
+                    nn.init.orthogonal_(weight)
 
 
 def optimizer_tensors(chosen: Optimizer) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Blueprint, Signature
@@ -41,12 +41,25 @@ class Epoch:
     """One step of `Task.train`: the metrics after it, and the state that continues exactly from here.
 
     `examples` (inputs and outputs of the model, by name) are kept beside the checkpoint, so that an export can prove
-    that it answers the same.
+    that it answers the same. `exhibits` are files that a person may want to look at, by name: `.png`, `.txt`, or
+    `.json` that a report can draw (`workers.exhibits`).
     """
 
     metrics: Mapping[str, float]
     state: State | None = None
     examples: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    exhibits: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Deployed:
+    """A module that is handed over, with example inputs (a batch of 2), and what its inputs and outputs are called."""
+
+    module: nn.Module
+    examples: tuple[torch.Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 class Task(ABC):
@@ -124,6 +137,13 @@ class Task(ABC):
         """
         return None
 
-    def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, tuple[nn.Module, tuple[Any, ...]]]:
-        """What is exported: name to (module, example inputs with a batch of 2)."""
+    def part(self, blueprint: Blueprint) -> tuple[Blueprint, str]:
+        """The part of a network that is handed over as source, and what the names of its weights begin with.
+
+        A generative adversarial network is trained as a pair, but handed over as its generator.
+        """
+        return blueprint, ""
+
+    def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, Deployed]:
+        """What is exported, by name, the main thing first; `model` is the whole network that was trained."""
         raise NotImplementedError(f"{type(self).__name__} has no model to export")

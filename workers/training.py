@@ -17,9 +17,9 @@ from workers.augmentation import cutout, flip_and_crop
 from workers.device import device_of
 from workers.errors import DivergedError
 from workers.image_data import ImageData, Part
+from workers.image_recipe import ImageRecipe
 from workers.image_source import Habits
 from workers.optimization import add_l1, initialise, optimizer, optimizer_tensors, rate_factor, restore_optimizer
-from workers.recipe import Recipe
 from workers.seeds import derived
 from workers.task import Epoch, State
 from workers.trial import Trial
@@ -38,7 +38,7 @@ class Device:
     channels_last: bool
 
     @classmethod
-    def of(cls, name: str, recipe: Recipe) -> Device:
+    def of(cls, name: str, recipe: ImageRecipe) -> Device:
         """`auto` is the first GPU if torch sees one; there bf16 gains, channels-last on CPUs as well.
 
         On a CPU, PNAS cells of 8 to 12 filters train 1.6 to 2.6 times as fast in channels-last.
@@ -101,7 +101,7 @@ class Training:
     On a CPU equal seeds give equal bits, at an equal number of threads; a GPU's kernels may add up in another order.
     """
 
-    def __init__(self, recipe: Recipe, habits: Habits, device: Device, trial: Trial) -> None:
+    def __init__(self, recipe: ImageRecipe, habits: Habits, device: Device, trial: Trial) -> None:
         self.recipe, self.device, self.trial = recipe, device, trial
         self.flip = habits.flip if recipe.flip is None else recipe.flip
         self.crop = habits.crop if recipe.crop is None else recipe.crop

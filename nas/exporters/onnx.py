@@ -20,19 +20,17 @@ class OnnxExporter(Exporter):
     def export(self, winner: Winner, folder: Path, missing: Mapping[str, str]) -> None:
         import torch
 
-        signature = winner.task.signature
-        for index, (name, (module, examples)) in enumerate(winner.deployed.items()):
-            named = index == 0 and len(examples) == len(signature.inputs)
+        for name, deployed in winner.deployed.items():
             try:
                 with _silence():
                     program = torch.onnx.export(
-                        module.eval(),
-                        examples,
+                        deployed.module.eval(),
+                        deployed.examples,
                         dynamo=True,
                         verbose=False,
-                        dynamic_shapes=free_batch(examples),
-                        input_names=list(signature.inputs) if named else None,
-                        output_names=list(signature.outputs) if named else None,
+                        dynamic_shapes=free_batch(deployed),
+                        input_names=list(deployed.inputs),
+                        output_names=list(deployed.outputs),
                     )
                     if program is not None:
                         program.save(folder / f"{name}.onnx", external_data=False)

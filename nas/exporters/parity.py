@@ -58,10 +58,9 @@ def references(winner: Winner) -> tuple[list[Tensor], list[Tensor], str]:
 
     if winner.examples:
         return winner.shared("input/"), winner.shared("output/"), "stored by the process that tested the model"
-    module, examples = winner.main
     with torch.no_grad():
-        found = module.eval()(*examples)
-    return list(examples), _listed(found), "the searched model, now: no process stored any outputs"
+        found = winner.main.module.eval()(*winner.main.examples)
+    return list(winner.main.examples), _listed(found), "the searched model, now: no process stored any outputs"
 
 
 def forms(winner: Winner, folder: Path) -> dict[str, Answer]:

@@ -17,7 +17,7 @@ class SafetensorsExporter(Exporter):
         from safetensors.torch import save_file
 
         # Copies, since tensors that share memory (tied weights) cannot be written otherwise.
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in winner.model.state_dict().items()}
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in winner.network.state_dict().items()}
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         file = folder / "weights.safetensors"
         save_file(tensors, file, metadata={"format": "pt"})

@@ -14,7 +14,7 @@ from search_spaces.cnn.layouts import Layout
 from search_spaces.cnn.published import network_blueprint
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate
-from search_spaces.space import Blueprint, Description, Signature, Space, UnfitError
+from search_spaces.space import Blueprint, Description, Signature, Space, UnfitError, require
 from search_spaces.supernet import CellShares, Share
 
 Stem = Literal["cifar", "imagenet"]
@@ -151,18 +151,7 @@ class CellSpace(Space):
 
 def check_images(space: Space, signature: Signature) -> None:
     """Raise `UnfitError` unless `signature` is that of image classification."""
-    expected = 'inputs {"image": (channels, height, width)} and outputs {"logits": (classes,)}'
-    fits = (
-        signature.kind == "image_classification"
-        and {name: len(shape) for name, shape in signature.inputs.items()} == {"image": 3}
-        and {name: len(shape) for name, shape in signature.outputs.items()} == {"logits": 1}
-        and min(*signature.inputs["image"], *signature.outputs["logits"]) >= 1
-    )
-    if not fits:
-        raise UnfitError(
-            f"{type(space).__name__} builds for image_classification with {expected}, but the task is {signature.kind} "
-            f"with inputs {dict(signature.inputs)} and outputs {dict(signature.outputs)}: choose another space or task"
-        )
+    require(space, signature, "image_classification", {"image": 3}, {"logits": 1})
 
 
 def stem_size(size: int, stem: Stem) -> int:

@@ -127,9 +127,9 @@ def test_what_it_deploys_takes_its_examples(spec: Spec, tmp_path: Path) -> None:
             workshop.task.deployable(torch.nn.Identity(), candidate)
         return
     model = workshop.space.build(candidate, workshop.task.signature)
-    for module, inputs in workshop.task.deployable(model, candidate).values():
-        answer = module(*inputs)
-        assert len(answer) == len(inputs[0]) == 2
-        shapes = [tuple(one.shape[1:]) for one in inputs]
-        assert shapes == list(workshop.task.signature.inputs.values())
-        assert tuple(answer.shape[1:]) in workshop.task.signature.outputs.values()
+    for deployed in workshop.task.deployable(model, candidate).values():
+        assert not deployed.module.training
+        answer = deployed.module(*deployed.examples)
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        assert (len(deployed.examples), len(answers)) == (len(deployed.inputs), len(deployed.outputs))
+        assert {len(one) for one in (*deployed.examples, *answers)} == {2}

@@ -30,7 +30,7 @@ from workers.artifacts import Artifacts
 from workers.errors import DamagedError, NotFoundError, UserError
 from workers.objectives import Outcome
 from workers.plugins import Spec
-from workers.task import State
+from workers.task import Deployed, State
 from workers.trial import Result, Trial
 
 OWN_SPACE = """
@@ -338,7 +338,7 @@ def test_what_cannot_be_converted_is_left_out_with_the_reason(kept: Kept, tmp_pa
             return image * (2 if image.sum() > 0 else 3)
 
     winner: Winner = find_winner(kept.log, "own", 0)
-    winner = replace(winner, deployed={"model": (Stubborn(), (torch.ones(2, 3),))})
+    winner = replace(winner, deployed={"model": Deployed(Stubborn(), (torch.ones(2, 3),), ("image",), ("logits",))})
     for name in ("pt2", "onnx"):
         with pytest.raises(LeftOut, match="model cannot be"):
             chosen([name])[name].export(winner, tmp_path, {})

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from search_spaces.activations import ACTIVATIONS, replace_relu
 from search_spaces.space import Blueprint
-from workers.recipe import ACTIVATIONS as OFFERED
+from workers.image_recipe import ACTIVATIONS as OFFERED
 
 
 def test_every_relu_is_replaced_and_no_weight_is_renamed() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from search_spaces.space import Signature
 from workers.latency import RUNS, WARM_UP, DeviceLock, latency
 
 
@@ -26,7 +27,7 @@ class Counted(nn.Module):
 
 def test_latency_is_of_one_example_in_evaluation_mode() -> None:
     model = Counted()
-    seconds = latency(model, {"image": (3, 4, 4)}, torch.device("cpu"))
+    seconds = latency(model, Signature("image_classification", {"image": (3, 4, 4)}), torch.device("cpu"))
     assert 0 < seconds < 1
     assert set(model.shapes) == {torch.Size((1, 3, 4, 4))}
     assert WARM_UP + RUNS[0] <= len(model.shapes) <= WARM_UP + RUNS[1]

@@ -6,7 +6,7 @@ import pytest
 
 from search_spaces.decision import Choice, DecisionError, Range, When
 from search_spaces.decisions import Candidate, Decisions
-from workers.recipe import RULES, Recipe
+from workers.image_recipe import ImageRecipe as Recipe
 from workers.tasks.image_classification import ImageClassification
 
 
@@ -28,9 +28,9 @@ def test_a_setting_is_left_open_by_a_mapping() -> None:
     assert inactive.learning_rate == Recipe().learning_rate
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", Recipe.rules)
 def test_every_setting_may_be_a_decision(name: str) -> None:
-    rule = RULES[name]
+    rule = Recipe.rules[name]
     record: dict[str, Any] = (
         {"choice": list(rule.points)} if isinstance(rule, Choice) else {"range": [rule.low, rule.high]}
     )

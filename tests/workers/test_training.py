@@ -206,7 +206,8 @@ def test_the_test_set_is_read_once_when_training_on_it(monkeypatch: pytest.Monke
 def test_what_is_deployed_is_the_network_with_two_images() -> None:
     task = ImageClassification(activation="silu", **EVERYTHING)
     model = network(task)
-    (module, inputs) = task.deployable(model, CANDIDATE)["model"]
+    deployed = task.deployable(model, CANDIDATE)["model"]
+    module, inputs = deployed.module, deployed.examples
     assert any(isinstance(one, nn.SiLU) for one in module.modules())
     assert not any(isinstance(one, nn.ReLU) for one in module.modules())
     assert [one.shape for one in inputs] == [(2, 1, 8, 8)]

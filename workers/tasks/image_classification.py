@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Signature
@@ -15,10 +15,10 @@ from workers.datasets import source_of
 from workers.errors import UserError
 from workers.image_data import Division, ImageData, cache_folder, load
 from workers.image_files import Archive, Folder
+from workers.image_recipe import ImageRecipe
 from workers.image_source import Source
 from workers.objectives import Direction, Objective
-from workers.recipe import Recipe
-from workers.task import Epoch, State, Task
+from workers.task import Deployed, Epoch, State, Task
 from workers.trial import Attempt, Json, Trial
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Preprocessing:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ImageClassification(Recipe, Task):
+class ImageClassification(ImageRecipe, Task):
     """Options: those of the recipe, and which data.
 
     `dataset` is `digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `svhn`, `folder` or `npz` (both with
@@ -168,8 +168,8 @@ class ImageClassification(Recipe, Task):
 
         return (some_images(self.images, size, seed),)
 
-    def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, tuple[nn.Module, tuple[Any, ...]]]:
+    def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, Deployed]:
         """The network itself, in evaluation mode, with two normalised test images."""
         from workers.training import first_images
 
-        return {"model": (model.eval(), (first_images(self.images, 2),))}
+        return {"model": Deployed(model.eval(), (first_images(self.images, 2),), ("image",), ("logits",))}
