@@ -1,0 +1,1 @@
+"""The family of generative adversarial networks: a generator and a discriminator as one candidate."""
