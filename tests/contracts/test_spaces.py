@@ -15,12 +15,29 @@ import pytest
 import torch
 
 from search_spaces.decisions import Candidate
+from search_spaces.inputs import blank, noise
 from search_spaces.space import Signature, Space, UnfitError
 from workers.plugins import available, load
 
 SIGNATURES = {
     "digits": Signature("image_classification", {"image": (1, 8, 8)}, {"logits": (10,)}),
     "photographs": Signature("image_classification", {"image": (3, 32, 32)}, {"logits": (100,)}),
+    "characters": Signature("language_model", {"tokens": (7,)}, {"logits": (7, 30)}, {"tokens": 30}),
+    "sentences": Signature("text_classification", {"tokens": (9,)}, {"logits": (4,)}, {"tokens": 50}),
+    "documents": Signature("text_classification", {"tokens": (3, 6)}, {"logits": (4,)}, {"tokens": 50}),
+    "pairs": Signature(
+        "sequence_to_sequence", {"source": (8,), "target": (6,)}, {"logits": (6, 40)}, {"source": 40, "target": 40}
+    ),
+    "noise": Signature("image_generation", {"noise": (16,)}, {"image": (1, 8, 8)}),
+    "labelled noise": Signature(
+        "image_generation", {"noise": (16,), "label": ()}, {"image": (3, 32, 32)}, {"label": 10}
+    ),
+    "copies": Signature("reconstruction", {"image": (1, 8, 8)}, {"reconstruction": (1, 8, 8)}),
+    "translations": Signature("image_translation", {"image": (1, 8, 8)}, {"translated": (1, 8, 8)}),
+    "colours": Signature("image_translation", {"image": (1, 32, 32)}, {"translated": (3, 32, 32)}),
+    "domains": Signature(
+        "image_translation", {"image": (3, 32, 32), "domain": ()}, {"translated": (3, 32, 32)}, {"domain": 4}
+    ),
 }
 
 
@@ -31,17 +48,27 @@ class Subject:
     space: Space
     candidates: tuple[Candidate, ...]
 
+    @property
+    def signatures(self) -> list[Signature]:
+        """What it builds for, out of `SIGNATURES`."""
+        found = []
+        for signature in SIGNATURES.values():
+            with suppress(UnfitError):
+                self.space.check(signature)
+                found.append(signature)
+        return found
+
+    @property
+    def signature(self) -> Signature:
+        """The first of what it builds for."""
+        return self.signatures[0]
+
 
 @pytest.fixture(params=sorted(available("search_spaces", Space)))
 def subject(request: pytest.FixtureRequest) -> Subject:
     space: Space = load("search_spaces", request.param, Space)()
     generator = Random(request.param)
     return Subject(space, tuple(space.decisions.sample(generator) for _ in range(20)))
-
-
-@pytest.fixture(params=SIGNATURES)
-def signature(request: pytest.FixtureRequest) -> Signature:
-    return SIGNATURES[request.param]
 
 
 def test_every_published_space_is_found() -> None:
@@ -60,43 +87,57 @@ def test_a_candidate_survives_the_token_and_the_vector_view(subject: Subject) ->
         assert decisions.decode(decisions.encode(candidate)) == candidate
 
 
-def test_networks_give_logits_of_the_right_shape_and_cost_what_is_described(
-    subject: Subject, signature: Signature
-) -> None:
-    subject.space.check(signature)
-    for candidate in subject.candidates[:5]:
-        with torch.device("meta"):
-            network = subject.space.build(candidate, signature).eval()
-            logits = network(torch.zeros(3, *signature.inputs["image"]))
-        assert logits.shape == (3, *signature.outputs["logits"])
-        described = subject.space.describe(candidate, signature)
-        assert described.parameters == sum(weight.numel() for weight in network.parameters())
-        assert described.multiply_adds > 0
-        assert described.activation_bytes > 0
+def test_networks_give_outputs_of_the_right_shape_and_cost_what_is_described(subject: Subject) -> None:
+    assert subject.signatures
+    for signature in subject.signatures:
+        for candidate in subject.candidates[:5]:
+            with torch.device("meta"):
+                network = subject.space.build(candidate, signature).eval()
+                found = network(*blank(signature, 3))
+            first = found[0] if isinstance(found, tuple) else found
+            assert first.shape == (3, *next(iter(signature.outputs.values())))
+            described = subject.space.describe(candidate, signature)
+            assert described.parameters == sum(weight.numel() for weight in network.parameters())
+            assert described.multiply_adds > 0
+            assert described.activation_bytes > 0
+
+
+def test_equal_examples_in_a_batch_have_equal_outputs_alone(subject: Subject) -> None:
+    """In evaluation no example sees the others."""
+    generator = torch.Generator().manual_seed(0)
+    for signature in subject.signatures:
+        torch.manual_seed(0)
+        network = subject.space.build(subject.candidates[0], signature).eval()
+        inputs = noise(signature, 3, generator)
+        with torch.no_grad():
+            together, alone = network(*inputs), network(*(one[1:2] for one in inputs))
+        if isinstance(together, tuple):
+            together, alone = together[0], alone[0]
+        torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_another_task_is_refused_with_a_remedy(subject: Subject) -> None:
-    words = Signature("language_modelling", {"tokens": (35,)}, {"logits": (35, 10000)})
     with pytest.raises(UnfitError, match="choose another"):
-        subject.space.check(words)
+        subject.space.check(Signature("weather", {"pressure": (35,)}, {"rain": (35, 10000)}))
 
 
-def test_blueprints_are_json(subject: Subject, signature: Signature) -> None:
+def test_blueprints_are_json(subject: Subject) -> None:
+    signature = subject.signature
     for candidate in subject.candidates[:5]:
         arguments = subject.space.blueprint(candidate, signature).arguments
         assert json.loads(json.dumps(arguments)) == arguments
 
 
-def test_decisions_of_a_task_beside_the_space_s_are_not_read(subject: Subject, signature: Signature) -> None:
-    space, candidate = subject.space, subject.candidates[0]
+def test_decisions_of_a_task_beside_the_space_s_are_not_read(subject: Subject) -> None:
+    space, candidate, signature = subject.space, subject.candidates[0], subject.signature
     further = Candidate({"learning_rate": 0.1, **candidate})
     assert space.blueprint(further, signature) == space.blueprint(candidate, signature)
     assert space.canonical(further) == space.canonical(candidate)
     assert space.describe(further, signature) == space.describe(candidate, signature)
 
 
-def test_equal_keys_mean_equal_costs(subject: Subject, signature: Signature) -> None:
-    generator = Random(0)
+def test_equal_keys_mean_equal_costs(subject: Subject) -> None:
+    generator, signature = Random(0), subject.signature
     known: dict[object, tuple[int, int]] = {}
     for candidate in subject.candidates:
         for one in (candidate, subject.space.decisions.mutate(candidate, generator)):
@@ -105,8 +146,8 @@ def test_equal_keys_mean_equal_costs(subject: Subject, signature: Signature) -> 
             assert known.setdefault(subject.space.canonical(one), costs) == costs
 
 
-def test_graphs_are_drawn_in_order(subject: Subject, signature: Signature) -> None:
-    graphs = subject.space.describe(subject.candidates[0], signature).graphs
+def test_graphs_are_drawn_in_order(subject: Subject) -> None:
+    graphs = subject.space.describe(subject.candidates[0], subject.signature).graphs
     assert "network" in graphs
     for graph in graphs.values():
         places = {node.name: place for place, node in enumerate(graph.nodes)}
@@ -131,6 +172,7 @@ def test_progressive_spaces_start_small_and_grow_without_repeating(subject: Subj
 
 def test_a_space_needs_no_torch_until_it_builds(subject: Subject) -> None:
     space = type(subject.space)
+    signature = subject.signature
     code = f"""
 import sys, random
 from search_spaces.space import Signature
@@ -138,7 +180,7 @@ from {space.__module__} import {space.__name__}
 space = {space.__name__}()
 candidate = space.decisions.sample(random.Random(0))
 space.canonical(candidate)
-space.describe(candidate, Signature("image_classification", {{"image": (1, 8, 8)}}, {{"logits": (10,)}}))
+space.describe(candidate, {signature})
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -146,7 +188,7 @@ assert "torch" not in sys.modules
 
 def test_networks_import_torch_and_the_standard_library_only(subject: Subject) -> None:
     """So that an export can carry their sources along."""
-    network = subject.space.blueprint(subject.candidates[0], SIGNATURES["digits"]).network
+    network = subject.space.blueprint(subject.candidates[0], subject.signature).network
     waiting, seen = [network.partition(":")[0]], set()
     while waiting:
         module = importlib.import_module(waiting.pop())
