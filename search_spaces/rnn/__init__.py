@@ -1,0 +1,1 @@
+"""Spaces of recurrent networks, and of convolutions over words."""
