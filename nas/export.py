@@ -103,4 +103,4 @@ def replace_folder(target: Path, fresh: Path, old: Path) -> None:
 
 def _exported(name: str) -> bool:
     """Whether an export, or the use of one, leaves a file of this name."""
-    return name in (*FILES, "README.md", "__pycache__") or name.endswith(".svg")
+    return name in (*FILES, "README.md", "__pycache__") or name.endswith((".svg", ".onnx", ".pt2"))

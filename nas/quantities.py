@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+SHARES = frozenset({"accuracy", "exact", "token_accuracy", "precision", "recall"})
+
 
 def duration(seconds: float | None) -> str:
     """`90 -> 1 min 30 s`; a dash where it is not known."""
@@ -50,6 +52,16 @@ def metric(value: float | None) -> str:
     if float(value).is_integer() and abs(value) < 1e12:
         return f"{value:.0f}"
     return f"{value:.4g}"
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is a share of 1, which people read in percent."""
+    return name.removeprefix("test_") in SHARES
+
+
+def score(name: str, value: float) -> str:
+    """The value of metric `name`: shares in percent, all else in four digits."""
+    return f"{value:.2%}" if is_share(name) else metric(value)
 
 
 def _scaled(number: float, step: int, names: tuple[str, ...]) -> str:

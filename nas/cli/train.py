@@ -10,6 +10,7 @@ import typer
 
 from nas.cli.exits import Exit
 from nas.cli.options import AsJson, Quiet
+from nas.quantities import score
 
 if TYPE_CHECKING:
     from nas.exporter import Winner
@@ -101,12 +102,13 @@ class _Watcher:
 
 def _said(winner: Winner, target: Path) -> dict[str, str]:
     metrics, training = winner.metrics, winner.training
-    share = f"{metrics['test_accuracy']:.2%}" if "test_accuracy" in metrics else "not measured"
+    main = winner.task.objectives[0].metric
+    share = score(main, metrics[f"test_{main}"]) if f"test_{main}" in metrics else "not measured"
     if "test_correct" in metrics:
         share += f" ({metrics['test_correct']:,.0f} of {metrics['test_total']:,.0f})"
     stale = ", ".join(f"{missed}: {pushes:,}" for missed, pushes in training["staleness"].items())
     return {
-        "test accuracy": share,
+        f"test {main.replace('_', ' ')}": share,
         "gradients": f"{training['pushes']:,}, {training['repeated']:,} of them computed again",
         "staleness": f"{stale} (updates missed: gradients)",
         "workers": f"{training['workers']}, mode {training['mode']}; {training['replaced']} were replaced",

@@ -11,7 +11,7 @@ from nas.exporters.pt2 import first_line
 from nas.standalone.literal import compact
 from nas.standalone.running import run
 from workers.errors import UserError
-from workers.task import State
+from workers.task import Deployed, State
 from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
@@ -44,31 +44,54 @@ def parity(winner: Winner, folder: Path) -> dict[str, Json]:
     """Differences per exported form and batch size, and the correct test predictions, recorded and recomputed."""
     inputs, outputs, origin = references(winner)
     record: dict[str, Json] = {"tolerance": TOLERANCE, "reference": origin, "examples": len(inputs[0]) if inputs else 0}
-    record["forms"] = {
-        name: _compared(answer, inputs, outputs) for name, answer in forms(winner, folder).items() if inputs
-    }
+    record["forms"] = {}
+    for place, (name, deployed) in enumerate(winner.deployed.items()):
+        right = (inputs, outputs) if place == 0 else _answered(deployed)
+        for form, answer in _converted(name, folder).items():
+            record["forms"][form] = _compared(answer, *right)
     if (folder / "model.py").is_file() and (folder / "weights.safetensors").is_file():
-        record["test"] = _predictions(winner, folder)
+        whole = winner.main.module is winner.network
+        right = (inputs, outputs) if whole else _answered(_sourced(winner))
+        record["forms"] = {"model.py": _compared(_source(folder), *right), **record["forms"]}
+        if winner.network is winner.model and (found := _predictions(winner, folder)):
+            record["test"] = found
     return record
 
 
 def references(winner: Winner) -> tuple[list[Tensor], list[Tensor], str]:
     """Inputs, the outputs that are right for them, and where these come from."""
-    import torch
-
     if winner.examples:
         return winner.shared("input/"), winner.shared("output/"), "stored by the process that tested the model"
+    return *_answered(winner.main), "the searched model, now: no process stored any outputs"
+
+
+def _answered(deployed: Deployed) -> tuple[list[Tensor], list[Tensor]]:
+    """The module's example inputs, and what it answers now."""
+    import torch
+
     with torch.no_grad():
-        found = winner.main.module.eval()(*winner.main.examples)
-    return list(winner.main.examples), _listed(found), "the searched model, now: no process stored any outputs"
+        found = deployed.module.eval()(*deployed.examples)
+    return list(deployed.examples), _listed(found)
 
 
-def forms(winner: Winner, folder: Path) -> dict[str, Answer]:
-    """How each form in `folder` answers; they are read when first asked."""
-    name = next(iter(winner.deployed))
+def _sourced(winner: Winner) -> Deployed:
+    """The network whose source is handed over, where other modules are deployed than itself: on noise."""
+    import torch
+
+    from search_spaces.inputs import noise
+
+    signature = winner.task.signature
+    examples = noise(signature, 2, torch.Generator().manual_seed(0))
+    return Deployed(winner.network, examples, tuple(signature.inputs), tuple(signature.outputs))
+
+
+def _source(folder: Path) -> Answer:
+    return lambda inputs: _listed(loaded(folder)(*inputs))
+
+
+def _converted(name: str, folder: Path) -> dict[str, Answer]:
+    """How each converted form of module `name` answers; it is read when first asked."""
     found: dict[str, Answer] = {}
-    if (folder / "model.py").is_file() and (folder / "weights.safetensors").is_file():
-        found["model.py"] = lambda inputs: _listed(loaded(folder)(*inputs))
     if (folder / f"{name}.pt2").is_file():
         found[f"{name}.pt2"] = lambda inputs: _pt2(folder / f"{name}.pt2", inputs)
     if (folder / f"{name}.onnx").is_file():
@@ -137,12 +160,17 @@ def _listed(found: Any) -> list[Tensor]:
 
 
 def _predictions(winner: Winner, folder: Path) -> dict[str, Json]:
-    """The correct predictions on the test set of the tested winner: as recorded, and by the exported network."""
-    if "test_correct" not in winner.metrics:
+    """The correct predictions on the test set of the tested winner: as recorded, and by the exported network.
+
+    Nothing where the task's test does not count any.
+    """
+    if not any(name.startswith("test_") for name in winner.metrics):
         return {
             "checked": False,
             "reason": "this trial was never tested, and an export does not read the test set first",
         }
+    if "test_correct" not in winner.metrics:
+        return {}
     recorded = {name: int(winner.metrics[f"test_{name}"]) for name in ("correct", "total")}
     try:
         network = loaded(folder)

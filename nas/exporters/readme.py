@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
+from nas.architecture import FILE
 from nas.exporter import Exporter, Winner
 from nas.exporters.architecture import preprocessing
-from nas.quantities import count, duration, metric
+from nas.quantities import count, duration, score
+from workers.task import Deployed
 from workers.trial import Json
 
 FILES = {
@@ -20,6 +22,8 @@ FILES = {
     "model.pt2": "the network as `torch.export` writes it, any batch size",
     "parity.json": "how far each form is from the outputs that the search itself computed",
 }
+
+SHOWN = 300  # letters of a piece of preprocessing
 
 FORMS = {"source": "model.py", "onnx": "model.onnx", "pt2": "model.pt2", "drawing": "*.svg", "parity": "parity.json"}
 
@@ -50,17 +54,25 @@ def readme(winner: Winner, folder: Path, missing: Mapping[str, str]) -> str:
 
 
 def _loading(winner: Winner, folder: Path) -> str:
-    shapes = [("3", *map(str, shape)) for shape in winner.task.signature.inputs.values()]
-    inputs = ", ".join(f"torch.zeros({', '.join(shape)})" for shape in shapes)
+    signature = winner.task.signature
+    whole = {name: signature.vocabularies.get(name) is not None for name in signature.inputs}
+    inputs = ", ".join(_zeros(shape, whole[name]) for name, shape in signature.inputs.items())
+    main = next(iter(winner.deployed))
+    examples = [(tuple(one.shape[1:]), not one.is_floating_point()) for one in winner.main.examples]
     if (folder / "model.py").is_file() and (folder / "weights.safetensors").is_file():
         code = ["import torch", "from model import load", "network = load()", f"outputs = network({inputs})"]
         note = "In this folder, with `pip install torch safetensors`."
-    elif (folder / "model.pt2").is_file():
-        code = ["import torch", 'network = torch.export.load("model.pt2").module()', f"outputs = network({inputs})"]
+    elif (folder / f"{main}.pt2").is_file():
+        inputs = ", ".join(_zeros(shape, is_whole) for shape, is_whole in examples)
+        code = ["import torch", f'network = torch.export.load("{main}.pt2").module()', f"outputs = network({inputs})"]
         note = "In this folder, with `pip install torch`."
-    elif (folder / "model.onnx").is_file():
-        code = ["import numpy", "import onnxruntime", 'session = onnxruntime.InferenceSession("model.onnx")']
-        code.append("named = {one.name: numpy.zeros((3, *one.shape[1:]), 'float32') for one in session.get_inputs()}")
+    elif (folder / f"{main}.onnx").is_file():
+        code = ["import numpy", "import onnxruntime", f'session = onnxruntime.InferenceSession("{main}.onnx")']
+        code.append("kinds = {'tensor(int64)': 'int64'}")
+        code.append(
+            "named = {one.name: numpy.zeros((3, *one.shape[1:]), kinds.get(one.type, 'float32')) "
+            "for one in session.get_inputs()}"
+        )
         code.append("outputs = session.run(None, named)")
         note = "In this folder, with `pip install onnxruntime`."
     else:
@@ -68,14 +80,20 @@ def _loading(winner: Winner, folder: Path) -> str:
     return "## Load it\n\n```python\n" + "\n".join(code) + "\n```\n\n" + note
 
 
+def _zeros(shape: Sequence[int], whole: bool) -> str:
+    return f"torch.zeros({', '.join(['3', *map(str, shape)])}{', dtype=torch.long' if whole else ''})"
+
+
 def _input(winner: Winner) -> str:
     signature = winner.task.signature
     sides = (("Input", signature.inputs), ("Output", signature.outputs))
     lines = [
-        f"- {side} `{name}`: float32, shape `({', '.join(['batch', *map(str, shape)])})`"
+        f"- {side} `{name}`: {_kind(signature.vocabularies.get(name))}, shape `{_shape(shape)}`"
         for side, shapes in sides
         for name, shape in shapes.items()
     ]
+    if len(winner.deployed) > 1 or winner.main.inputs != tuple(signature.inputs):
+        lines += [line for name, deployed in winner.deployed.items() for line in _module(name, deployed)]
     said = preprocessing(winner)
     if "mean" in said and "std" in said:
         lines.append("- Layout: channels first (batch, channels, height, width)")
@@ -83,10 +101,27 @@ def _input(winner: Winner) -> str:
         lines += [f"  - mean `{_numbers(said['mean'])}`", f"  - std `{_numbers(said['std'])}`"]
     if said.get("classes"):
         lines.append(f"- Classes, in the order of the outputs: {', '.join(map(str, said['classes']))}")
-    further = {key: value for key, value in said.items() if key not in ("mean", "std", "classes")}
-    if further:
-        lines.append(f"- Further preprocessing: `{json.dumps(further)}`")
+    for key, value in said.items():
+        if key not in ("mean", "std", "classes"):
+            text = json.dumps(value)
+            shown = f"`{text}`" if len(text) <= SHOWN else f"{len(value):,} entries, in `{FILE}` under `preprocessing`"
+            lines.append(f"- {key.replace('_', ' ').capitalize()}: {shown}")
     return "## What goes in and what comes out\n\n" + "\n".join(lines)
+
+
+def _kind(most: int | None) -> str:
+    return "float32" if most is None else f"int64 from 0 to {most - 1:,}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"({', '.join(['batch', *map(str, shape)])})"
+
+
+def _module(name: str, deployed: Deployed) -> Iterator[str]:
+    """What a converted module takes and gives, where that is not what the whole network does."""
+    pairs = zip(deployed.inputs, deployed.examples, strict=True)
+    inputs = ", ".join(f"`{one}` {_shape(tuple(example.shape[1:]))}" for one, example in pairs)
+    yield f"- `{name}.onnx`, `{name}.pt2`: from {inputs} to {', '.join(f'`{one}`' for one in deployed.outputs)}"
 
 
 def _numbers(values: Json) -> str:
@@ -95,17 +130,18 @@ def _numbers(values: Json) -> str:
 
 def _scores(winner: Winner) -> str:
     metrics, costs = winner.metrics, winner.costs
-    parameters = sum(p.numel() for p in winner.model.parameters() if p.requires_grad)
-    rows = []
-    if "test_accuracy" in metrics:
-        share = f"{metrics['test_accuracy']:.2%}"
+    parameters = sum(p.numel() for p in winner.network.parameters() if p.requires_grad)
+    main, *others = (one.metric for one in winner.task.objectives)
+    if f"test_{main}" in metrics:
+        value = score(main, metrics[f"test_{main}"])
         if "test_correct" in metrics:
-            share += f" ({metrics['test_correct']:.0f} of {metrics['test_total']:.0f})"
+            value += f" ({metrics['test_correct']:.0f} of {metrics['test_total']:.0f})"
         when = "this training" if "mode" in winner.training else "the search"
-        rows.append(("Test accuracy", f"{share}; the test set was read once, after {when}"))
+        rows = [(_title("test", main), f"{value}; the test set was read once, after {when}")]
     else:
-        rows.append(("Test accuracy", "not measured: this trial was not chosen for the test"))
-    rows += [(_title(name), metric(value)) for name, value in metrics.items() if name in ("accuracy", "loss")]
+        rows = [(_title("test", main), "not measured: this trial was not chosen for the test")]
+    rows += [(_title("test", o), score(o, metrics[f"test_{o}"])) for o in others if f"test_{o}" in metrics]
+    rows += [(_title("validation", name), score(name, metrics[name])) for name in (main, *others) if name in metrics]
     rows.append(("Parameters", f"{parameters:,}"))
     if winner.description is not None:
         rows.append(("Multiply-adds", f"{winner.description.multiply_adds:,} per example"))
@@ -125,8 +161,8 @@ def _scores(winner: Winner) -> str:
     return "## What it scores, what it cost\n\n| | |\n|---|---|\n" + "\n".join(f"| {a} | {b} |" for a, b in rows)
 
 
-def _title(name: str) -> str:
-    return f"Validation {name}"
+def _title(part: str, name: str) -> str:
+    return f"{part} {name.replace('_', ' ')}".capitalize()
 
 
 def _proof(folder: Path) -> str:
@@ -151,7 +187,16 @@ def _proof(folder: Path) -> str:
 
 def _files(folder: Path, missing: Mapping[str, str]) -> str:
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    known = {**FILES, **{name: f"a drawing of `{name[:-4]}`" for name in names if name.endswith(".svg")}}
+    known = {
+        **{name: f"a drawing of `{name[:-4]}`" for name in names if name.endswith(".svg")},
+        **{name: f"`{name[:-5]}` for onnxruntime, any batch size" for name in names if name.endswith(".onnx")},
+        **{
+            name: f"`{name[:-4]}` as `torch.export` writes it, any batch size"
+            for name in names
+            if name.endswith(".pt2")
+        },
+        **FILES,
+    }
     lines = [f"- `{name}`" + (f": {known[name]}" if name in known else "") for name in names]
     lines += [f"- no `{FORMS.get(name, name)}`: {reason}" for name, reason in missing.items()]
     return "## Files\n\n" + "\n".join(lines)

@@ -120,8 +120,9 @@ def _builds(source: str) -> bool:
 def _heading(winner: Winner) -> str:
     """The docstring of the file, safe to stand between triple quotes."""
     name = winner.blueprint.network.rpartition(":")[2] if winner.blueprint else "The network"
-    accuracy = winner.metrics.get("test_accuracy")
-    reached = f", test accuracy {metric(accuracy)}" if accuracy is not None else ""
+    main = winner.task.objectives[0].metric
+    tested = winner.metrics.get(f"test_{main}")
+    reached = f", test {main.replace('_', ' ')} {metric(tested)}" if tested is not None else ""
     written = (
         f"Written by Cellwright {winner.versions.get('cellwright', '')}; needs torch, and safetensors for the weights."
     )

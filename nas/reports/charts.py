@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from statistics import quantiles
 
 from nas.history import TrialRecord
-from nas.quantities import count, metric
+from nas.quantities import count, is_share, score
 from nas.reports import facts
 from nas.reports.chart import Axis, Dots, Layer, Line, Point, chart
 from nas.reports.page import Subject, arm_name, figure, style_of, table
@@ -14,20 +14,18 @@ from nas.surrogates.correlation import LevelCorrelation
 from workers.objectives import Objective
 
 FRONT = 10  # trials of the front that are named beside it
-SHARES = ("accuracy", "test_accuracy")
+
 COUNTS = ("parameters", "multiply_adds")
 
 
 def value(name: str, number: float) -> str:
     """A metric's value as a person reads it."""
-    if name in SHARES:
-        return f"{number:.2%}"
-    return count(number) if name in COUNTS else metric(number)
+    return count(number) if name in COUNTS else score(name, number)
 
 
 def tick(name: str) -> Callable[[float], str]:
     """How the axis of a metric is labelled."""
-    if name in SHARES:
+    if is_share(name):
         return lambda number: f"{number * 100:.6g} %"
     return count if name in COUNTS else lambda number: f"{number:.6g}"
 
@@ -100,7 +98,7 @@ def _window(layers: Sequence[Layer], objective: Objective) -> tuple[float | None
     low, high = min([low, *lines]), max([high, *lines])
     room = (high - low) * 0.08 or abs(high) * 0.05 or 0.5
     low, high = low - room, high + room
-    if objective.metric in SHARES:
+    if is_share(objective.metric):
         low, high = max(low, 0.0), min(high, 1.004)
     return low, high, sum(not low <= y <= high for y in values)
 

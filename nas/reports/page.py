@@ -17,14 +17,29 @@ from workers.objectives import Objective
 
 @final
 @dataclass(frozen=True)
+class Exhibit:
+    """One file that a training left: its name (`samples.png`), after which epoch, of which trial."""
+
+    name: str
+    epoch: int
+    trial: int
+    content: bytes
+
+
+@final
+@dataclass(frozen=True)
 class Subject:
-    """What is reported on: `described` has graphs of some trials' networks by trial id, or `trouble` says why not."""
+    """What is reported on: `described` has graphs of some trials' networks by trial id, or `trouble` says why not.
+
+    `exhibits` are what the winner's training left, else the best trial's.
+    """
 
     header: Header
     history: History
     objectives: tuple[Objective, ...]
     described: Mapping[int, Description] = field(default_factory=dict)
     trouble: str = ""
+    exhibits: tuple[Exhibit, ...] = ()
 
     @property
     def main(self) -> Objective | None:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from nas.history import History
 from nas.log import Header, Log
+from nas.plan import Plan
 from nas.reports import facts, sections
-from nas.reports.page import Subject, page
+from nas.reports.exhibits import collected, exhibits
+from nas.reports.page import Exhibit, Subject, page
 from nas.reports.trials import trials
 from nas.versions import versions
 from search_spaces.space import Description
+from workers.artifacts import Artifacts
 from workers.errors import UserError
 from workers.objectives import Direction, Objective
 
@@ -43,6 +46,7 @@ def written(subject: Subject) -> str:
         sections.progress(subject),
         sections.trade(subject),
         sections.surrogate(subject),
+        exhibits(subject),
         sections.drawings(subject),
         sections.costs(subject),
         sections.failures(subject),
@@ -70,7 +74,6 @@ def subject_of(header: Header, history: History) -> Subject:
 def _described(header: Header, history: History, objectives: tuple[Objective, ...]) -> Subject:
     from nas.job import Job
     from nas.jobfile.plugins import beside
-    from nas.plan import Plan
 
     job = Job.parse(header.job)
     plan = Plan.of(job, header.search)
@@ -86,4 +89,14 @@ def _described(header: Header, history: History, objectives: tuple[Objective, ..
             if plan.space is not None and key not in seen:
                 seen.add(key)
                 described[trial] = plan.space.describe(record.trial.candidate, plan.task.signature)
-    return Subject(header, history, objectives, described)
+    return Subject(header, history, objectives, described, exhibits=_made(plan, header, history, objectives))
+
+
+def _made(plan: Plan, header: Header, history: History, objectives: tuple[Objective, ...]) -> tuple[Exhibit, ...]:
+    """What the winner's training and its test left, else what the best trial's did; nothing where files are gone."""
+    chosen = facts.winner(history) or facts.best_of(history, objectives, 1)
+    attempts = {record.trial.id: record.result.attempt for record in chosen if record.result is not None}
+    try:
+        return collected(Artifacts.open(plan.artifacts), header.search, attempts)
+    except (OSError, UserError):
+        return ()

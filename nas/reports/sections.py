@@ -10,7 +10,7 @@ import yaml
 
 from nas.drawing import svg
 from nas.history import TrialRecord
-from nas.quantities import count, duration
+from nas.quantities import count, duration, is_share
 from nas.reports import charts, facts
 from nas.reports.page import Subject, arm_name, listed, section, table
 from nas.surrogates.correlation import rank_correlations
@@ -82,7 +82,7 @@ def _versus(subject: Subject) -> list[str]:
     if found.searched is None or found.random is None:
         return [_tile("Against random search", "too early", f"after {found.each}")]
     gap = found.searched - found.random
-    said = f"{gap * 100:+.2f} points" if main.metric in charts.SHARES else f"{gap:+.4g}"
+    said = f"{gap * 100:+.2f} points" if is_share(main.metric) else f"{gap:+.4g}"
     said = "equal" if not float(said.split()[0]) else said
     values = f"{charts.value(main.metric, found.searched)} to {charts.value(main.metric, found.random)}"
     return [_tile("Against random search", said, f"{values} on validation, after {found.each}")]
@@ -153,7 +153,7 @@ def _is_random(subject: Subject) -> bool:
 
 
 def _small(main: Objective, gap: float) -> bool:
-    return main.metric in charts.SHARES and abs(gap) < 0.01
+    return is_share(main.metric) and abs(gap) < 0.01
 
 
 def trade(subject: Subject) -> str:

@@ -62,6 +62,11 @@ pre { background: var(--shade); border-radius: 8px; padding: 12px 14px; overflow
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 details summary { cursor: pointer; margin: 14px 0 8px; font-weight: 600; }
+.exhibits { display: flex; flex-wrap: wrap; gap: 14px; margin-bottom: 14px; }
+.exhibits img { display: block; max-width: 100%; min-width: 96px; image-rendering: pixelated; border-radius: 6px; }
+.attention { width: auto; } .attention th { padding: 2px 5px; white-space: pre; }
+.attention td { width: 22px; height: 22px; padding: 0; border: 1px solid var(--card);
+  background: color-mix(in srgb, var(--own) var(--looked-at), var(--shade)); }
 .say { border-left: 3px solid var(--rival); padding: 2px 0 2px 12px; margin: 10px 0 0; }
 .more { display: flex; gap: 12px; align-items: center; margin-top: 12px; color: var(--soft); }
 .more button { font: inherit; color: var(--ink); background: var(--shade); border: 1px solid var(--rule);

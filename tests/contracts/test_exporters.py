@@ -21,6 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load as unpack
 from safetensors.torch import load_file, save_file
+from signatures import fitting
 
 from nas.architecture import read_architecture
 from nas.export import chosen, export
@@ -32,7 +33,7 @@ from nas.plan import Plan
 from nas.standalone.running import run
 from nas.winner import find_winner
 from search_spaces.decisions import Candidate
-from search_spaces.space import Signature, Space
+from search_spaces.space import Space
 from workers.artifacts import Artifacts
 from workers.objectives import Outcome
 from workers.plugins import available, load
@@ -298,14 +299,11 @@ def test_the_folder_stands_alone_in_a_fresh_environment(
     checked([python, str(proof(searched, folder, tmp_path))], searched)
 
 
-IMAGES = Signature("image_classification", {"image": (3, 32, 32)}, {"logits": (10,)})
-
-
 @pytest.mark.parametrize("name", sorted(available("search_spaces", Space)))
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_source_of_every_space_is_its_network(name: str, seed: int) -> None:
     space: Space = load("search_spaces", name, Space)()
-    plan = space.blueprint(space.decisions.sample(Random(seed)), IMAGES)
+    plan = space.blueprint(space.decisions.sample(Random(seed)), fitting(space)[-1])
     with torch.device("meta"):
         network = plan.build()
         alone = run(model_source(plan, "A test.")).build()

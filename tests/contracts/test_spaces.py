@@ -13,32 +13,12 @@ from random import Random
 
 import pytest
 import torch
+from signatures import fitting
 
 from search_spaces.decisions import Candidate
 from search_spaces.inputs import blank, noise
 from search_spaces.space import Signature, Space, UnfitError
 from workers.plugins import available, load
-
-SIGNATURES = {
-    "digits": Signature("image_classification", {"image": (1, 8, 8)}, {"logits": (10,)}),
-    "photographs": Signature("image_classification", {"image": (3, 32, 32)}, {"logits": (100,)}),
-    "characters": Signature("language_model", {"tokens": (7,)}, {"logits": (7, 30)}, {"tokens": 30}),
-    "sentences": Signature("text_classification", {"tokens": (9,)}, {"logits": (4,)}, {"tokens": 50}),
-    "documents": Signature("text_classification", {"tokens": (3, 6)}, {"logits": (4,)}, {"tokens": 50}),
-    "pairs": Signature(
-        "sequence_to_sequence", {"source": (8,), "target": (6,)}, {"logits": (6, 40)}, {"source": 40, "target": 40}
-    ),
-    "noise": Signature("image_generation", {"noise": (16,)}, {"image": (1, 8, 8)}),
-    "labelled noise": Signature(
-        "image_generation", {"noise": (16,), "label": ()}, {"image": (3, 32, 32)}, {"label": 10}
-    ),
-    "copies": Signature("reconstruction", {"image": (1, 8, 8)}, {"reconstruction": (1, 8, 8)}),
-    "translations": Signature("image_translation", {"image": (1, 8, 8)}, {"translated": (1, 8, 8)}),
-    "colours": Signature("image_translation", {"image": (1, 32, 32)}, {"translated": (3, 32, 32)}),
-    "domains": Signature(
-        "image_translation", {"image": (3, 32, 32), "domain": ()}, {"translated": (3, 32, 32)}, {"domain": 4}
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -50,13 +30,8 @@ class Subject:
 
     @property
     def signatures(self) -> list[Signature]:
-        """What it builds for, out of `SIGNATURES`."""
-        found = []
-        for signature in SIGNATURES.values():
-            with suppress(UnfitError):
-                self.space.check(signature)
-                found.append(signature)
-        return found
+        """What it builds for."""
+        return fitting(self.space)
 
     @property
     def signature(self) -> Signature:
