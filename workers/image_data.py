@@ -157,7 +157,7 @@ def _statistics(part: Part, file: Path) -> tuple[tuple[float, ...], tuple[float,
         middle = float(share @ levels)
         mean.append(middle)
         std.append(max(float(share @ (levels - middle) ** 2) ** 0.5, 1 / 255))  # a blank channel divides by one level
-    _write(file, json.dumps({"mean": mean, "std": std}).encode())
+    write_whole(file, json.dumps({"mean": mean, "std": std}).encode())
     return tuple(mean), tuple(std)
 
 
@@ -165,7 +165,7 @@ def _cached(source: Source, cache: Path) -> Path:
     """The folder with the arrays of `source`, built by one process while others wait."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / f"{source.name}.lock"):
+        with locked(cache / f"{source.name}.lock"):
             source.fetch()
             folder = cache / f"{source.name}-{digest(str(LAYOUT), source.identity())}"
             if not folder.is_dir():
@@ -209,13 +209,15 @@ def _mapped(folder: Path) -> Images:
 
 
 @contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
+    """Hold `file`, which need not exist, alone on this machine; others wait."""
     with file.open("a") as opened:
         fcntl.flock(opened, fcntl.LOCK_EX)
         yield
 
 
-def _write(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes) -> None:
+    """Write `file` so that nobody ever reads half of it."""
     handle, temporary = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
     with os.fdopen(handle, "wb") as opened:
         opened.write(content)
