@@ -99,7 +99,7 @@ def alone(setting: Setting, seed: int) -> float:
     """The test accuracy of one process."""
     import torch
 
-    from workers.child import network_of
+    from workers.lineage import network_of
     from workers.seeds import derived
 
     torch.set_num_threads(1)

@@ -17,7 +17,7 @@ class Epochs:
 
     def add(self, trial: Trial) -> int:
         """How many epochs `trial` adds; its own are remembered, and counted in `total`."""
-        before = 0 if trial.parent is None else self._trained.get(trial.parent, 0)
+        before = 0 if trial.parent is None or trial.heir else self._trained.get(trial.parent, 0)
         added = max(0, trial.epochs - before)
         self._trained[trial.id] = trial.epochs
         self.total += added

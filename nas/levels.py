@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias, final
 
@@ -26,6 +27,17 @@ Past: TypeAlias = tuple[tuple[int, int], ...]  # of each level: its trials, and 
 
 
 @final
+@dataclass(frozen=True)
+class Growth:
+    """How a space is widened: so many of each level, and of the first; what a candidate has of its parent's."""
+
+    beam: int
+    first_level: int | None = None
+    keep: bool = False  # hyperparameters
+    inherit: bool = False  # weights
+
+
+@final
 class Levels(Strategy):
     """The smallest candidates first, then, size by size, the expansions of the best that are predicted to be best.
 
@@ -35,19 +47,17 @@ class Levels(Strategy):
 
     foreign = True
 
-    def __init__(self, setting: Setting, predictor: Predictor, beam: int, first_level: int | None, keep: bool) -> None:
+    def __init__(self, setting: Setting, predictor: Predictor, growth: Growth) -> None:
         super().__init__(setting)
         assert setting.space is not None
-        if first_level is None and not enumerable(setting.space):
+        if growth.first_level is None and not enumerable(setting.space):
             raise UserError(
                 f"{type(setting.space).__name__} has more than {MANY:,} smallest candidates, too many to train "
                 "them all: set first_level, say to 100"
             )
         self.space: Space = setting.space
         self.predictor = predictor
-        self.beam = beam
-        self.first_level = first_level
-        self.keep = keep
+        self.growth = growth
         self._scores = Scores(setting.objectives)
         self._trials: dict[int, Candidate] = {}
         self._levels: list[list[int]] = []  # the trials of each level, in the order they were asked
@@ -111,8 +121,8 @@ class Levels(Strategy):
 
     def _size(self, number: int) -> float:
         if number > 1:
-            return self.beam
-        return float("inf") if self.first_level is None else self.first_level
+            return self.growth.beam
+        return float("inf") if self.growth.first_level is None else self.growth.first_level
 
     def _asked_in(self, number: int) -> int:
         return len(self._levels[number - 1]) if number <= len(self._levels) else 0
@@ -126,14 +136,24 @@ class Levels(Strategy):
         self._unkeyed.clear()
 
     def _trial(self, draw: Draw, number: int, offer: Offer, pick: Pick) -> Trial:
-        return self.trial(draw, self._complete(draw, pick), offer.note(number, pick, self.setting.objectives[0]))
+        note = offer.note(number, pick, self.setting.objectives[0])
+        if not self.growth.inherit:
+            return self.trial(draw, self._complete(draw, pick), note)
+        trial = self.trial(draw, self._complete(draw, pick), {**note, "bequeaths": True})
+        parent = self._parent(pick)
+        return trial if parent is None else replace(trial, parent=parent, heir=True)
+
+    def _parent(self, pick: Pick) -> int | None:
+        """The trial that a pick grew from, where it left weights."""
+        known = self._scores.known()
+        return next((one for one in known if one in self._trials and self._trials[one] is pick.parent), None)
 
     def _complete(self, draw: Draw, pick: Pick) -> Candidate:
         """The candidate of a pick with its hyperparameters."""
         if not self.setting.further:
             return pick.candidate
         further: Mapping[str, Json] = {}
-        if self.keep and pick.parent is not None:
+        if self.growth.keep and pick.parent is not None:
             further = {name: pick.parent[name] for name in self.setting.further if name in pick.parent}
         return self.setting.decisions.complete({**pick.candidate, **further}, draw.generator())
 
@@ -163,7 +183,7 @@ class Levels(Strategy):
         trials = self._levels[len(before) - 1]
         gains = self._gains(before)
         known = self._scores.known()
-        parents = sorted(trials, key=lambda trial: (-gains[trial], trial not in known, trial))[: self.beam]
+        parents = sorted(trials, key=lambda trial: (-gains[trial], trial not in known, trial))[: self.growth.beam]
         candidates = [self._architecture(self._trials[trial]) for trial in parents]
         generator = Random(f"{self.setting.seed}/frontier/{len(before)}")
         frontier = Frontier(self.space, self._vocabulary, candidates, generator)

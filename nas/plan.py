@@ -29,8 +29,8 @@ from nas.wrappers.target import Target
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Space, UnfitError
-from workers.child import network_of
 from workers.errors import UserError
+from workers.lineage import network_of
 from workers.objectives import Direction, Objective
 from workers.plugins import Spec
 from workers.pool import Pool

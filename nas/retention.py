@@ -25,8 +25,8 @@ class Needed:
     """The trials whose files something refers to.
 
     `firm` stay whatever happens: retrained, tested, unfinished, and the parents of these. `soft` may go where a quota
-    demands it, the last first: the best ones, what a strategy may want to continue (it would be trained again), and the
-    last failures with their tracebacks.
+    demands it, the last first: the best ones, what a strategy may want to continue (it would be trained again), the
+    last two levels of a search whose candidates inherit, and the last failures with their tracebacks.
     """
 
     firm: frozenset[int] = frozenset()
@@ -40,7 +40,10 @@ def needed(history: History, objectives: Sequence[Objective], top: int = TOP) ->
     firm |= {parent for trial in firm if (parent := records[trial].trial.parent) is not None}
     rungs = [r.trial.id for r in history.searched() if r.completed and r.trial.epochs < r.trial.horizon]
     failed = [r.trial.id for r in records.values() if r.result is not None and r.result.outcome is Outcome.FAILED]
-    return Needed(frozenset(firm), dict.fromkeys([*_best(history, objectives, top), *rungs, *failed[: -top - 1 : -1]]))
+    return Needed(
+        frozenset(firm),
+        dict.fromkeys([*_best(history, objectives, top), *rungs, *_forebears(history), *failed[: -top - 1 : -1]]),
+    )
 
 
 def superfluous(stored: Collection[Stored], history: History, need: Needed, quota: int | None = None) -> list[Stored]:
@@ -74,6 +77,13 @@ def _best(history: History, objectives: Sequence[Objective], top: int) -> Iterat
     for goals in (objectives, *((objective,) for objective in objectives)):
         for record in ranked(completed, _metrics, goals)[:top]:
             yield record.trial.id
+
+
+def _forebears(history: History) -> list[int]:
+    """The completed trials whose weights the next level may begin with."""
+    levels = {r.trial.id: r.trial.note["level"] for r in history.trials.values() if r.trial.note.get("bequeaths")}
+    newest = max(levels.values(), default=0)
+    return [trial for trial, level in levels.items() if level >= newest - 1 and history.trials[trial].completed]
 
 
 def _metrics(record: TrialRecord) -> dict[str, float]:

@@ -13,8 +13,9 @@ from nas.versions import versions
 from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Space
 from workers.artifacts import Artifacts
-from workers.child import EXAMPLES, network_of
+from workers.child import EXAMPLES
 from workers.errors import DamagedError, NotFoundError, UserError
+from workers.lineage import network_of
 from workers.task import State, Task
 
 if TYPE_CHECKING:

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, final
 
 from parameter_server.store import StoreError
 from search_spaces.decision import DecisionError
-from search_spaces.decisions import Candidate
-from search_spaces.space import Blueprint, Space, UnfitError
+from search_spaces.space import Space, UnfitError
 from workers import memory
 from workers.artifacts import Artifacts
 from workers.device import device_name, device_of
-from workers.errors import DamagedError, DivergedError, NotFoundError, UserError, in_words
+from workers.errors import DivergedError, UserError, in_words
+from workers.lineage import CHECKPOINT, Lineage, settle
 from workers.objectives import Outcome
 from workers.pool import Progress
 from workers.seeds import derived
 from workers.setup import Setup
-from workers.task import Epoch, State, Task
+from workers.task import Epoch, Task
 from workers.trial import Attempt, Result
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from workers.latency import DeviceLock
     from workers.supernet import Supernet
 
-CHECKPOINT = "checkpoint.safetensors"
 EXAMPLES = "examples.safetensors"
 EXHIBIT = "exhibit-"  # then the epoch, and a name whose suffix says what it is
 TRACEBACK = "traceback.txt"
@@ -57,6 +56,7 @@ class Child:
         self, setup: Setup, task: Task, space: Space | None, artifacts: Artifacts | None, attempt: Attempt
     ) -> None:
         self.setup, self.task, self.space, self.artifacts, self.attempt = setup, task, space, artifacts, attempt
+        self.lineage = Lineage(setup, task, space, artifacts)
         self.outcome = Outcome.COMPLETED
         self.error: str | None = None
         self.metrics: dict[str, float] = {}
@@ -75,9 +75,9 @@ class Child:
         if attempt.trial.parent is not None and attempt.parent is None:
             raise ValueError(f"trial {attempt.trial.id} continues trial {attempt.trial.parent}, but was not given it")
         self._describe()
-        state = None if supernet else self._state_of(attempt.parent)
-        _settle(self.setup.threads, attempt.trial.seed)
-        model = self._build(attempt)
+        state = None if supernet or attempt.trial.heir else self.lineage.state(attempt.parent)
+        settle(self.setup.threads, attempt.trial.seed)
+        model = self.lineage.network(attempt)
         if model is not None:
             self.device = device_name(getattr(self.task, "device", "auto"))
         if model is not None and "latency" in self.setup.measure:
@@ -134,7 +134,8 @@ class Child:
     @property
     def _inherited(self) -> int:
         """The epochs for which a parent has trained what this goes on with."""
-        return 0 if self.attempt.parent is None else self.attempt.parent.trial.epochs
+        parent = self.attempt.parent
+        return 0 if parent is None or self.attempt.trial.heir else parent.trial.epochs
 
     def _epochs(
         self, steps: Iterator[Epoch], first: int, report: Callable[[Progress], None], lock: DeviceLock | None
@@ -169,16 +170,6 @@ class Child:
         if limit is not None and seconds > limit:
             self.metrics = {**self.known, **epoch.metrics}
             raise OverTimeError(f"over its time limit: {seconds:.1f} s of {limit:g} s after {self.epochs} epochs")
-
-    def _build(self, attempt: Attempt) -> nn.Module | None:
-        """The network with fresh weights, drawn from the trial's seed; None where the task makes its own."""
-        if self.space is None:
-            return None
-        import torch  # noqa: F401 - so that `_settle` seeds it
-
-        trial = attempt.trial
-        _settle(self.setup.threads, trial.seed)
-        return network_of(self.space, self.task, trial.candidate)
 
     def _describe(self) -> None:
         """The metrics that are known without training."""
@@ -231,26 +222,6 @@ class Child:
                 f"have it yield {missing[0]} as well, or change the objectives"
             )
 
-    def _state_of(self, parent: Attempt | None) -> State | None:
-        """The state that an attempt of the parent ended with; trained again where its checkpoint is gone or damaged."""
-        if parent is None:
-            return None
-        try:
-            if self.artifacts is not None:
-                from workers.checkpoint import load
-
-                content = self.artifacts.get(self.setup.search, parent.trial.id, parent.number, CHECKPOINT)
-                return load(content)
-        except (NotFoundError, DamagedError):
-            pass
-        return self._train_again(parent)
-
-    def _train_again(self, parent: Attempt) -> State | None:
-        model, state = self._build(parent), self._state_of(parent.parent)
-        for epoch in self.task.train(model, parent.trial, state):
-            state = epoch.state or state
-        return state
-
     def _keep(self, last: Epoch) -> None:
         """Store what the last epoch left behind; a full disk costs the checkpoint, which is trained again if needed."""
         try:
@@ -278,18 +249,6 @@ class Child:
             self.artifacts.put(self.setup.search, trial, number, name, content)
 
 
-def network_of(space: Space, task: Task, candidate: Candidate) -> nn.Module:
-    """The network that `task` trains for `candidate`, with fresh weights; a space may build in its own way."""
-    if type(space).build is Space.build:
-        return task.adapt(space.blueprint(candidate, task.signature), candidate).build()
-    network = space.build(candidate, task.signature)
-    if (activation := task.adapt(Blueprint("", {}), candidate).activation) != "relu":
-        from search_spaces.activations import replace_relu
-
-        replace_relu(network, activation)
-    return network
-
-
 def judge(failure: Exception) -> tuple[Outcome, str]:
     """What an exception of a child means, and how to say it in one line."""
     text = " ".join(str(failure).split())
@@ -308,15 +267,3 @@ def _out_of_memory(failure: Exception) -> bool:
         return True
     text = str(failure)
     return isinstance(failure, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-
-
-def _settle(threads: int, seed: int) -> None:
-    """Put back what a child before this one may have changed of torch, if it is there at all."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-    torch.set_grad_enabled(True)
-    torch.set_default_dtype(torch.float32)
-    torch.manual_seed(derived(seed, "trial"))

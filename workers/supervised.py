@@ -33,7 +33,8 @@ class Supervised(Course, Generic[B]):
         self.recipe, self.model, self.trial, self.device = recipe, model, trial, device
         if state is None:
             torch.manual_seed(derived(trial.seed, "initialiser"))
-            initialise(model, recipe.initialiser)
+            if not trial.heir:
+                initialise(model, recipe.initialiser)
         else:
             model.load_state_dict(under("model/", state.tensors))
         model.to(device)

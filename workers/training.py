@@ -129,7 +129,8 @@ class Training:
         """Bring `model` to the device with the weights it starts from."""
         if state is None:
             torch.manual_seed(derived(self.trial.seed, "initialiser"))
-            initialise(model, self.recipe.initialiser)
+            if not self.trial.heir:
+                initialise(model, self.recipe.initialiser)
         else:
             model.load_state_dict(_under("model/", state.tensors))
         if self.recipe.dropout:

@@ -20,7 +20,9 @@ class Trial:
 
     `epochs=0` only evaluates; without a parent it is a proxy: what can be said of a network that was never trained.
     `split` is what the metrics are measured on; only the final stage asks for the test set. With `shared` the child is
-    a part of the search's supernet: it trains the shared weights for `epochs`, and is scored with them.
+    a part of the search's supernet: it trains the shared weights for `epochs`, and is scored with them. An `heir` is
+    trained from scratch, too, but for the tensors of its network that `parent`'s has under the same name and of the
+    same shape: they begin as that trial left them. Its candidate is another one, grown from the parent's.
     `note` is private JSON of the strategy; workers do not read it. Equal `seed` and candidate mean equal training.
     """
 
@@ -33,6 +35,7 @@ class Trial:
     seed: int = 0
     split: Split = "validation"
     shared: bool = False
+    heir: bool = False
 
     @property
     def full(self) -> bool:
@@ -61,6 +64,8 @@ class Trial:
             record["split"] = self.split
         if self.shared:
             record["shared"] = True
+        if self.heir:
+            record["heir"] = True
         return record
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-from nas.levels import Levels
+from nas.levels import Growth, Levels
 from nas.rounds import Rounds
 from nas.strategy import Draw, Setting, Strategy
 from nas.surrogates.predictor import Predictor
@@ -31,8 +31,9 @@ class Pnas(Strategy):
     `mlp` or `lstm`, an ensemble of `members`; `loss` is `l1` as published, or a ranking loss (`list_mle`,
     `pairwise_hinge`). In 16 synthetic worlds (4 operations, beam 16, noise 0.01) the chosen were on average better than
     95.0 % of all expansions with `mlp` and `list_mle`, 94.3 % with `l1`; in 6 of them than 90.2 % with `lstm`.
-    `hyperparameters` says what becomes of decisions that are not the space's: `draw` them for every trial, or `keep`
-    the parent's.
+    With `inherit`, an expansion begins with the weights that its parent ended with, as far as it has them (AutoGAN,
+    Gong et al. 2019); what is trained again at the end begins from scratch. `hyperparameters` says what becomes of
+    decisions that are not the space's: `draw` them for every trial, or `keep` the parent's.
 
     In a space that does not grow, and without one, a level is a round: `first_level` random candidates, then round by
     round the `beam` that the surrogate ranks highest among random candidates and mutations of the best; it reads all
@@ -46,7 +47,7 @@ class Pnas(Strategy):
     objectives_at_most = 1
     foreign = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an option of a job
         self,
         setting: Setting,
         beam: int | None = None,
@@ -55,6 +56,7 @@ class Pnas(Strategy):
         loss: str = "list_mle",
         members: int = 5,
         hyperparameters: str = "draw",
+        inherit: bool = False,
     ) -> None:
         super().__init__(setting)
         for name, value in (("beam", beam), ("members", members), ("first_level", first_level)):
@@ -66,7 +68,8 @@ class Pnas(Strategy):
         predictor = Predictor(surrogate, loss, members)
         self._way: Levels | Rounds
         if setting.space is not None and setting.space.progressive:
-            self._way = Levels(setting, predictor, beam or BEAM, first_level, hyperparameters == "keep")
+            growth = Growth(beam or BEAM, first_level, hyperparameters == "keep", inherit)
+            self._way = Levels(setting, predictor, growth)
         else:
             beam = beam or SMALL_BEAM
             self._way = Rounds(setting, predictor, beam, first_level or 2 * beam)

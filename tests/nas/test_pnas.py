@@ -92,6 +92,32 @@ def test_every_trial_of_a_level_grew_from_the_beam_of_the_level_before() -> None
         assert {trial.candidate for trial in levels[level]} <= children
 
 
+def test_expansions_may_inherit_the_weights_of_what_they_grew_from() -> None:
+    space = Chain(3)
+    trials = trials_of(simulate(Pnas(setting(space), beam=4, inherit=True), answer))
+    known = {trial.id: trial for trial in trials}
+    levels = by_level(trials)
+    assert not any(trial.heir or trial.parent is not None for trial in levels[1])
+    for level in (2, 3):
+        for trial in levels[level]:
+            assert trial.heir
+            assert trial.parent is not None
+            parent = known[trial.parent]
+            assert parent.note["level"] == level - 1
+            assert trial.candidate in set(space.grow(parent.candidate))
+            assert trial.epochs == trial.horizon == parent.epochs
+    assert not any(trial.heir for trial in trials_of(simulate(Pnas(setting(space), beam=4), answer)))
+
+
+def test_nothing_is_inherited_from_what_failed() -> None:
+    def failing(trial: Trial) -> Result:
+        return Result(trial.id, 1, Outcome.FAILED) if trial.note["level"] == 1 else answer(trial)
+
+    levels = by_level(trials_of(simulate(Pnas(setting(Chain(2)), beam=4, inherit=True), failing)))
+    assert levels[2]
+    assert not any(trial.heir for trial in levels[2])
+
+
 def test_the_highest_predictions_are_taken_first() -> None:
     trials = trials_of(simulate(Pnas(setting(Chain(4)), beam=6), answer))
     for level, found in by_level(trials).items():

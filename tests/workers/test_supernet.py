@@ -21,7 +21,7 @@ from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
 from search_spaces.space import Space
 from search_spaces.supernet import Share
-from workers.child import network_of
+from workers.lineage import network_of
 from workers.optimization import optimizer
 from workers.recipe import Recipe
 from workers.shared_training import direction

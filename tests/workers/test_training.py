@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from search_spaces.decisions import Candidate
 from workers.checkpoint import load, save, weights
-from workers.child import network_of
 from workers.errors import DivergedError, UserError
+from workers.lineage import network_of
 from workers.recipe import OPTIMIZERS
 from workers.task import Epoch, State
 from workers.tasks.image_classification import ImageClassification

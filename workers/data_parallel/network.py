@@ -6,9 +6,9 @@ import torch
 
 from search_spaces.space import Space
 from workers.batches import Batches
-from workers.child import network_of
 from workers.data_parallel.parallel_training import ParallelTraining
 from workers.errors import UserError
+from workers.lineage import network_of
 from workers.seeds import derived
 from workers.task import State, Task
 
