@@ -1,0 +1,270 @@
+"""gan: a generator and a discriminator as one candidate, in which DCGAN and the networks of AutoGAN are points.
+
+Decisions; those of stage n = 1, 2, ... are active when `generator` is `cells` and `stages` >= n:
+
+| name | value |
+|---|---|
+| `generator` | `plain`: transposed convolutions (Radford et al., ICLR 2016); `cells` (Gong et al., ICCV 2019) |
+| `width` | filters of every cell; `plain`: of the map before the image, the maps before it having twice as many each |
+| `discriminator` | `plain` or `cells`; only there under an `objective` of the task that needs a score |
+| `discriminator_width` | a multiple of `width`; `plain`: of the first map's filters, which double from map to map |
+| `discriminator_norm`, `discriminator_dropout` | `batch`, `spectral` or `none`; the probability to drop a channel |
+| `discriminator_pool` | `average` or `max`: how cells halve a map |
+| `stages` | how many times the first map is doubled, one of the option `stages` |
+| `stage<n>_order` | `pre` or `post`: activation before or behind a convolution |
+| `stage<n>_norm` | `none`, `batch` or `instance` |
+| `stage<n>_upsampling` | `bilinear`, `nearest` or `transposed` |
+| `stage<n>_shortcut` | whether the cell's input is added to its output |
+| `stage<n>_skip<m>` | whether the inner map of stage m < n is added to this one's |
+
+Without the decision `discriminator` it is an auto-encoder, the mirror of the plain one.
+A generator of fewer stages than the largest makes smaller images, whose pixels are repeated: every discriminator sees
+images of full size, so that the scores of all stages are of the same images, and can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, final
+
+from search_spaces.decision import Choice, Decision, DecisionError, Value, When
+from search_spaces.decisions import Candidate, Decisions
+from search_spaces.gan.gan_counts import generated, judged
+from search_spaces.gan.gan_graphs import graphs
+from search_spaces.gan.objectives import SCORES
+from search_spaces.space import Blueprint, Description, Signature, Space, UnfitError, require
+
+KINDS = ("plain", "cells")
+NORMS = ("batch", "spectral", "none")
+POOLS = ("average", "max")
+CELL: Mapping[str, tuple[Value, ...]] = {
+    "order": ("pre", "post"),
+    "norm": ("none", "batch", "instance"),
+    "upsampling": ("bilinear", "nearest", "transposed"),
+    "shortcut": (False, True),
+}
+CONDITIONS = ("concatenate", "norm")
+
+
+@final
+@dataclass(frozen=True)
+class GanSpace(Space):
+    """Generators of `stages` doublings from a map of an equal part of the image's size, at least 2x2.
+
+    - `stages`: how many; several to choose from, or to grow through (AutoGAN on 32x32 images: [1, 2, 3]).
+    - `generators`, `discriminators`: `plain`, `cells`, or both to choose from.
+    - `widths`, `discriminator_widths`, `discriminator_norms`, `discriminator_dropouts`, `pools`: what to choose from.
+    - `skip_connections`: without, no cell reads another than the one before it.
+    - `further_cells`: the discriminator's cells that halve nothing, behind one less than `stages` that do.
+    - `code`: the numbers that an auto-encoder keeps of an image.
+    - `condition`: how the class, where the task has one, enters the generator: `concatenate`, a vector of
+      `embedding` numbers beside the noise, or `norm`, a gain and a shift behind each normalisation.
+
+    DCGAN for 64x64 images is `stages` [4] with both kinds plain, batch normalisation and width 64.
+    """
+
+    stages: Sequence[int] = (2,)
+    generators: Sequence[str] = KINDS
+    discriminators: Sequence[str] = KINDS
+    widths: Sequence[int] = (64,)
+    discriminator_widths: Sequence[float] = (1.0,)
+    discriminator_norms: Sequence[str] = NORMS
+    discriminator_dropouts: Sequence[float] = (0.0,)
+    pools: Sequence[str] = POOLS
+    skip_connections: bool = True
+    further_cells: int = 2
+    code: int = 32
+    condition: str = "concatenate"
+    embedding: int = 32
+
+    def __post_init__(self) -> None:
+        names = {"generators": KINDS, "discriminators": KINDS, "discriminator_norms": NORMS, "pools": POOLS}
+        for name, known in names.items():
+            values = _listed(self, name)
+            if wrong := [value for value in values if value not in known]:
+                raise DecisionError(f"{name} has {wrong[0]!r}, but each must be one of {', '.join(known)}")
+        for name in ("stages", "widths", "discriminator_widths", "discriminator_dropouts"):
+            values = _listed(self, name)
+            if list(values) != sorted(set(values)):
+                raise DecisionError(f"{name} is {list(values)}, but must be rising numbers")
+        for name, least in (("stages", 1), ("widths", 1)):
+            if getattr(self, name)[0] < least:
+                raise DecisionError(f"{name} is {list(getattr(self, name))}, but each must be at least {least}")
+        for name, least in (("further_cells", 1), ("code", 1), ("embedding", 1)):
+            if getattr(self, name) < least:
+                raise DecisionError(f"{name} is {getattr(self, name)}, but must be at least {least}")
+        if self.discriminator_widths[0] <= 0:
+            raise DecisionError(f"discriminator_widths is {list(self.discriminator_widths)}, but must be above 0")
+        if not 0 <= self.discriminator_dropouts[0] <= self.discriminator_dropouts[-1] < 1:
+            raise DecisionError(
+                f"discriminator_dropouts is {list(self.discriminator_dropouts)}, but each must be at least 0 and below "
+                "1: it is what is dropped"
+            )
+        if self.condition not in CONDITIONS:
+            raise DecisionError(f"condition is {self.condition!r}, but must be one of {', '.join(CONDITIONS)}")
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        cells = When.equals("discriminator", "cells")
+        table: dict[str, Decision] = {
+            "generator": Choice(tuple(self.generators)),
+            "width": Choice(tuple(self.widths), ordered=True),
+            "discriminator": Choice(tuple(self.discriminators), When.among("objective", *SCORES)),
+            "discriminator_width": Choice(tuple(self.discriminator_widths), ordered=True),
+            "discriminator_norm": Choice(tuple(self.discriminator_norms)),
+            "discriminator_dropout": Choice(tuple(self.discriminator_dropouts), ordered=True),
+            "discriminator_pool": Choice(tuple(self.pools), cells),
+            "stages": Choice(tuple(self.stages), ordered=True),
+        }
+        for stage in range(1, self.stages[-1] + 1 if "cells" in self.generators else 1):
+            when = When.equals("generator", "cells") & When.at_least("stages", stage)
+            table |= {f"stage{stage}_{name}": Choice(options, when) for name, options in CELL.items()}
+            if self.skip_connections:
+                table |= {f"stage{stage}_skip{source}": Choice((False, True), when) for source in range(1, stage)}
+        return Decisions(table, partial=True)
+
+    @property
+    def progressive(self) -> bool:
+        return len(self.stages) > 1
+
+    def smallest(self) -> Iterator[Candidate]:
+        """The different candidates with the fewest stages, one by one."""
+        yield from self._different({"stages": self.stages[0]})
+
+    def grow(self, candidate: Candidate) -> Iterator[Candidate]:
+        """The different candidates that have the next larger number of stages and are else as `candidate`, one by one.
+
+        Their networks hold every tensor of the candidate's network, by its name and with its shape, but for the layer
+        that makes the image of a plain generator, which reads fewer channels.
+        """
+        place = self.stages.index(int(candidate["stages"])) + 1
+        if place < len(self.stages):
+            yield from self._different({**candidate, "stages": self.stages[place]})
+
+    def canonical(self, candidate: Candidate) -> Hashable:
+        plan = {**self._generator(candidate), **self._discriminator(candidate)}
+        return tuple(tuple(map(str, value)) if isinstance(value, list) else value for value in plan.values())
+
+    def blueprint(self, candidate: Candidate, signature: Signature) -> Blueprint:
+        """The pair; its arguments are `generator` and `discriminator`, each a blueprint as a mapping of its own."""
+        self.check(signature)
+        channels, height, width = signature.outputs["image"]
+        base = [size >> self.stages[-1] for size in (height, width)]
+        classes = signature.vocabularies.get("label", 0)
+        beside = {"classes": classes, "embedding": self.embedding} if classes else None
+        plan = self._generator(candidate)
+        generator = {
+            "noise": signature.inputs["noise"][0],
+            "base": base,
+            "channels": channels,
+            "enlarge": 2 ** (self.stages[-1] - plan["stages"]),
+            "label": {**beside, "embedding": 0} if beside and self.condition == "norm" else beside,
+        }
+        if plan["generator"] == "plain":
+            filters = [plan["width"] << power for power in range(self.stages[-1])]
+            generator |= {"widths": [*reversed(filters)][: plan["stages"]]}
+        else:
+            generator |= {"width": plan["width"], "cells": plan["cells"]}
+        judge = self._discriminator(candidate)
+        discriminator = {"channels": channels, "norm": judge["norm"], "dropout": judge["dropout"]}
+        if judge["discriminator"] == "cells":
+            pools = [judge.get("pool")] * (self.stages[-1] - 1) + [None] * self.further_cells
+            discriminator |= {"width": judge["filters"], "pools": pools, "classes": classes}
+        else:
+            widths = [judge["filters"] << power for power in range(self.stages[-1])]
+            discriminator |= {"base": base, "widths": widths}
+            discriminator |= {"classes": classes} if judge["discriminator"] == "plain" else {"code": self.code}
+        if judge["discriminator"] == "energy":
+            discriminator |= {"label": beside}
+        parts = {
+            "generator": {"network": GENERATORS[plan["generator"]], "arguments": generator},
+            "discriminator": {"network": DISCRIMINATORS[judge["discriminator"]], "arguments": discriminator},
+        }
+        return Blueprint("search_spaces.gan.gan_network:GanNetwork", parts)
+
+    def describe(self, candidate: Candidate, signature: Signature) -> Description:
+        """Parameters of both networks; multiply-adds and activations of the generator alone, which is what is used."""
+        parts = self.blueprint(candidate, signature).arguments
+        generator, discriminator = (parts[name]["arguments"] for name in ("generator", "discriminator"))
+        made = generated(generator)
+        parameters = made.parameters + judged(discriminator)
+        return Description(parameters, made.multiply_adds, made.activation_bytes, graphs(generator, discriminator))
+
+    def check(self, signature: Signature) -> None:
+        labelled = "label" in signature.inputs
+        require(self, signature, "image_generation", {"noise": 1} | ({"label": 0} if labelled else {}), {"image": 3})
+        if labelled and signature.vocabularies.get("label", 0) < 1:
+            raise UnfitError("the label is no whole number of known classes: choose another task, or name its classes")
+        height, width = signature.outputs["image"][1:]
+        times, part = self.stages[-1], 2 ** self.stages[-1]
+        if height % part or width % part or min(height, width) < 2 * part:
+            halved = [n for n in range(1, times) if not height % 2**n and not width % 2**n]
+            fit = max((n for n in halved if min(height, width) >> n >= 2), default=0)
+            remedy = f"set stages to [{fit}] or fewer" if fit else "choose another size of images"
+            raise UnfitError(
+                f"images of {height}x{width} cannot be halved {times} times to a map of at least 2x2: {remedy}"
+            )
+
+    def _generator(self, candidate: Candidate) -> dict[str, Any]:
+        """What the candidate says of the generator; no more of it matters."""
+        plan: dict[str, Any] = {name: candidate[name] for name in ("generator", "width", "stages")}
+        if plan["generator"] == "cells":
+            plan["cells"] = [self._cell(candidate, stage) for stage in range(1, plan["stages"] + 1)]
+        return plan
+
+    def _cell(self, candidate: Candidate, stage: int) -> dict[str, Any]:
+        cell: dict[str, Any] = {name: candidate[f"stage{stage}_{name}"] for name in CELL}
+        sources = range(1, stage if self.skip_connections else 1)
+        return {**cell, "skips": [source for source in sources if candidate[f"stage{stage}_skip{source}"]]}
+
+    def _discriminator(self, candidate: Candidate) -> dict[str, Any]:
+        """What the candidate says of the discriminator; no more of it matters."""
+        kind = candidate.get("discriminator", "energy")
+        plan: dict[str, Any] = {
+            "discriminator": kind,
+            "filters": max(1, round(float(candidate["discriminator_width"]) * int(candidate["width"]))),
+            "norm": candidate["discriminator_norm"],
+            "dropout": candidate["discriminator_dropout"],
+        }
+        if kind == "cells" and self.stages[-1] > 1:
+            plan["pool"] = candidate["discriminator_pool"]
+        return plan
+
+    def _different(self, start: Mapping[str, Value]) -> Iterator[Candidate]:
+        seen = set()
+        for candidate in _completed(dict(start), list(self.decisions.items())):
+            if (key := self.canonical(candidate)) not in seen:
+                seen.add(key)
+                yield candidate
+
+
+GENERATORS = {
+    "plain": "search_spaces.gan.plain_generator:PlainGenerator",
+    "cells": "search_spaces.gan.cell_generator:CellGenerator",
+}
+DISCRIMINATORS = {
+    "plain": "search_spaces.gan.discriminators:PlainDiscriminator",
+    "cells": "search_spaces.gan.discriminators:CellDiscriminator",
+    "energy": "search_spaces.gan.energy_discriminator:EnergyDiscriminator",
+}
+
+
+def _completed(values: dict[str, Value], table: Sequence[tuple[str, Decision]]) -> Iterator[Candidate]:
+    """Every candidate that gives the active decisions of `table` that `values` leaves open one of their points."""
+    for place, (name, decision) in enumerate(table):
+        if name not in values and (decision.when is None or decision.when.holds(values)):
+            for value in decision.points:
+                yield from _completed({**values, name: value}, table[place + 1 :])
+            return
+    yield Candidate(values)
+
+
+def _listed(space: Space, name: str) -> tuple[Any, ...]:
+    """The option `name` as a tuple, which takes its place."""
+    values = tuple(getattr(space, name))
+    object.__setattr__(space, name, values)
+    if not values or len(set(values)) < len(values):
+        raise DecisionError(f"{name} is {list(values)}, but must name at least one, and none twice")
+    return values
