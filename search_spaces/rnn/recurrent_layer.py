@@ -1,4 +1,4 @@
-"""RecurrentLayer: what every recurrent cell is as a layer, whatever is inside: sequences in, sequences and state out."""
+"""RecurrentLayer: what every recurrent cell is as a layer: sequences and states in, sequences and states out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ Step: TypeAlias = Callable[[Tensor, State], tuple[Tensor, State]]  # what the in
 
 
 class RecurrentLayer(nn.Module, ABC):
-    """Inputs (batch, steps, features), and each state (batch, size) -> outputs (batch, steps, `hidden`), and each state.
+    """Inputs (batch, steps, features), and each state (batch, size) -> outputs (batch, steps, `hidden`), each state.
 
     `state_sizes` has the size of each carried state; where none is given, all are zeros. A sequence in pieces, the
-    state carried on, gives what the whole gives. Where one is trained with `dropout`, the probability to drop, a
-    number of a carried state is hidden from all weights for the whole sequence, or for none of it (variational
-    dropout, Gal & Ghahramani 2016).
+    state carried on, gives what the whole gives. In training, what matrices read (the inputs aside) loses each number
+    with the probability `dropout`, the same numbers at every step (variational dropout, Gal & Ghahramani 2016).
     """
 
     def __init__(self, hidden: int, state_sizes: list[int], dropout: float = 0.0) -> None:
