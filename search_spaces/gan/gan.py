@@ -34,6 +34,7 @@ from search_spaces.decisions import Candidate, Decisions
 from search_spaces.gan.gan_counts import generated, judged
 from search_spaces.gan.gan_graphs import graphs
 from search_spaces.gan.objectives import SCORES
+from search_spaces.gan.options import named, rising
 from search_spaces.space import Blueprint, Description, Signature, Space, UnfitError, require
 
 KINDS = ("plain", "cells")
@@ -81,26 +82,23 @@ class GanSpace(Space):
 
     def __post_init__(self) -> None:
         names = {"generators": KINDS, "discriminators": KINDS, "discriminator_norms": NORMS, "pools": POOLS}
+        for name in (*names, "stages", "widths", "discriminator_widths", "discriminator_dropouts"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, known in names.items():
-            values = _listed(self, name)
-            if wrong := [value for value in values if value not in known]:
-                raise DecisionError(f"{name} has {wrong[0]!r}, but each must be one of {', '.join(known)}")
-        for name in ("stages", "widths", "discriminator_widths", "discriminator_dropouts"):
-            values = _listed(self, name)
-            if list(values) != sorted(set(values)):
-                raise DecisionError(f"{name} is {list(values)}, but must be rising numbers")
-        for name, least in (("stages", 1), ("widths", 1)):
-            if getattr(self, name)[0] < least:
-                raise DecisionError(f"{name} is {list(getattr(self, name))}, but each must be at least {least}")
-        for name, least in (("further_cells", 1), ("code", 1), ("embedding", 1)):
-            if getattr(self, name) < least:
-                raise DecisionError(f"{name} is {getattr(self, name)}, but must be at least {least}")
-        if self.discriminator_widths[0] <= 0:
-            raise DecisionError(f"discriminator_widths is {list(self.discriminator_widths)}, but must be above 0")
-        if not 0 <= self.discriminator_dropouts[0] <= self.discriminator_dropouts[-1] < 1:
+            named(name, getattr(self, name), known)
+        for name in ("stages", "widths"):
+            rising(name, getattr(self, name))
+        for name in ("further_cells", "code", "embedding"):
+            if getattr(self, name) < 1:
+                raise DecisionError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        shares = self.discriminator_widths
+        if not shares or min(shares) <= 0 or list(shares) != sorted(set(shares)):
+            raise DecisionError(f"discriminator_widths is {list(shares)}, but must be rising numbers above 0")
+        dropped = self.discriminator_dropouts
+        if not dropped or not 0 <= min(dropped) <= max(dropped) < 1 or list(dropped) != sorted(set(dropped)):
             raise DecisionError(
-                f"discriminator_dropouts is {list(self.discriminator_dropouts)}, but each must be at least 0 and below "
-                "1: it is what is dropped"
+                f"discriminator_dropouts is {list(dropped)}, but must be rising numbers from 0 on and below 1: it is "
+                "what is dropped"
             )
         if self.condition not in CONDITIONS:
             raise DecisionError(f"condition is {self.condition!r}, but must be one of {', '.join(CONDITIONS)}")
@@ -259,12 +257,3 @@ def _completed(values: dict[str, Value], table: Sequence[tuple[str, Decision]]) 
                 yield from _completed({**values, name: value}, table[place + 1 :])
             return
     yield Candidate(values)
-
-
-def _listed(space: Space, name: str) -> tuple[Any, ...]:
-    """The option `name` as a tuple, which takes its place."""
-    values = tuple(getattr(space, name))
-    object.__setattr__(space, name, values)
-    if not values or len(set(values)) < len(values):
-        raise DecisionError(f"{name} is {list(values)}, but must name at least one, and none twice")
-    return values
