@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, final
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from workers.course import Score
 from workers.errors import UserError
@@ -46,7 +47,7 @@ class LanguageCourse(Supervised[tuple[int, int]]):
         super().__init__(recipe, model, trial, device, state)
         self.language, self.corpus = recipe, corpus
         self.carried: Carried = ()
-        self.last_layer: Tensor | None = None  # what the output layer read, where that is penalised
+        self.last_layer: Tensor | None = None  # what the logits were read from, where that is penalised
 
     @cached_property
     def streams(self) -> Streams:
@@ -119,15 +120,11 @@ class LanguageCourse(Supervised[tuple[int, int]]):
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Keep what the output layer reads, while it is penalised."""
+        """Keep what the logits are read from, while it is penalised."""
         if not (self.language.activation_penalty or self.language.temporal_penalty):
             yield
             return
-
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.last_layer = inputs[0]
-
-        hook = output_layer(self.model, len(self.corpus.vocabulary)).register_forward_pre_hook(keep)
+        hook = watch_last_layer(self.model, len(self.corpus.vocabulary), lambda seen: setattr(self, "last_layer", seen))
         try:
             yield
         finally:
@@ -150,15 +147,22 @@ def penalty(last_layer: Tensor, activation: float, temporal: float) -> Tensor:
     return total
 
 
-def output_layer(model: nn.Module, outputs: int) -> nn.Linear:
-    """The linear layer that writes the logits: the last one with so many outputs."""
-    found = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == outputs]
-    if not found:
+def watch_last_layer(model: nn.Module, known: int, keep: Callable[[Tensor], None]) -> RemovableHandle:
+    """Have `keep` called with what the logits are read from, whenever `model` computes them, until this is removed.
+
+    That is what the network's `projection` gives, where it has one (tied embeddings are no layer of their own), else
+    what its last linear layer with `known` outputs reads.
+    """
+    projection = getattr(model, "projection", None)
+    if isinstance(projection, nn.Module):
+        return projection.register_forward_hook(lambda module, inputs, output: keep(output))
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == known]
+    if not layers:
         raise UserError(
-            f"{type(model).__name__} has no linear layer with {outputs} outputs, whose inputs could be penalised: set "
-            "activation_penalty and temporal_penalty to 0"
+            f"{type(model).__name__} has neither a projection nor a linear layer with {known} outputs, whose inputs "
+            "could be penalised: set activation_penalty and temporal_penalty to 0"
         )
-    return found[-1]
+    return layers[-1].register_forward_pre_hook(lambda module, inputs: keep(inputs[0]))
 
 
 def input_names(states: int) -> tuple[str, ...]:

@@ -14,10 +14,12 @@ from torch.nn import functional
 from search_spaces.decisions import Candidate
 from workers.checkpoint import load, save
 from workers.errors import DivergedError, UserError
+from workers.plugins import Spec
 from workers.task import Epoch, State
 from workers.tasks.language_model import LanguageModel
-from workers.text.language_course import derived_metrics, output_layer, penalty
+from workers.text.language_course import derived_metrics, penalty, watch_last_layer
 from workers.trial import Trial
+from workers.workshop import space_of
 
 CANDIDATE = Candidate({"hidden": 8})
 SPACE = GruSpace(dropout=0.2)
@@ -29,6 +31,7 @@ SMALL: dict[str, Any] = {
     "learning_rate": 0.01,
     "sample_tokens": 20,
 }
+STACK: dict[str, Any] = {"for_task": "language_model", "units": ["gru"], "hidden": [6], "embedding": [6]}
 EVERYTHING = {**SMALL, "random_steps": True, "activation_penalty": 0.5, "temporal_penalty": 0.3, "l1": 1e-4}
 
 
@@ -180,10 +183,10 @@ def test_what_a_loss_is_called() -> None:
 def test_penalties_are_those_of_their_paper() -> None:
     """In closed form, and their gradient against finite differences."""
     layer = torch.tensor([[[1.0, 2.0], [3.0, -1.0]]], dtype=torch.float64, requires_grad=True)
-    assert float(penalty(layer, 2.0, 0.0)) == pytest.approx(2 * (1 + 4 + 9 + 1) / 4)
-    assert float(penalty(layer, 0.0, 1.0)) == pytest.approx((4 + 9) / 2)
+    assert penalty(layer, 2.0, 0.0).item() == pytest.approx(2 * (1 + 4 + 9 + 1) / 4)
+    assert penalty(layer, 0.0, 1.0).item() == pytest.approx((4 + 9) / 2)
     assert torch.autograd.gradcheck(lambda x: penalty(x, 2.0, 3.0), (layer,))
-    assert float(penalty(layer[:, :1], 0.0, 1.0)) == 0
+    assert penalty(layer[:, :1], 0.0, 1.0).item() == 0
 
 
 def test_penalties_reach_the_network_and_leave_nothing_on_it() -> None:
@@ -197,11 +200,28 @@ def test_penalties_reach_the_network_and_leave_nothing_on_it() -> None:
         model(torch.from_numpy(task.corpus.train[:200]).long()[None])
         hook.remove()
         sizes.append(float(hidden[0].detach().pow(2).mean()))
-        assert not any(module._forward_pre_hooks for module in model.modules())
+        assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
         assert losses[-1]["train_loss"] > 0
     assert sizes[1] < sizes[0] / 2
     with pytest.raises(UserError, match="activation_penalty and temporal_penalty to 0"):
-        output_layer(nn.Embedding(3, 3), 3)
+        watch_last_layer(nn.Embedding(3, 3), 3, hidden.append)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("space", ["recurrent_cell", "recurrent_stack"])
+def test_penalties_see_what_the_logits_of_a_space_are_read_from(space: str, tied: bool) -> None:
+    """They are a linear map of it: by as many tokens as it is wide, the others' logits are found."""
+    spec = Spec(space, {"hidden": 6, "tied": tied} if space == "recurrent_cell" else {**STACK, "tied": [tied]})
+    found, signature = space_of(spec), LanguageModel(**SMALL).signature
+    torch.manual_seed(0)
+    model = found.build(found.decisions.sample(Random(0)), signature).eval()
+    seen: list[Tensor] = []
+    watch_last_layer(model, signature.vocabularies["tokens"], seen.append)
+    logits = model(torch.arange(40).view(2, 20))[0].detach().double().flatten(0, 1)
+    last = torch.cat([seen[0].detach().double().flatten(0, 1), torch.ones(40, 1)], 1)
+    assert last.shape == (40, 7)
+    weights = torch.linalg.lstsq(last, logits).solution
+    torch.testing.assert_close(last @ weights, logits, rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_be_trained_is_said() -> None:
