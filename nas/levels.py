@@ -13,6 +13,7 @@ from nas.strategy import Draw, Scores, Setting, Strategy
 from nas.surrogates.correlation import spearman
 from nas.surrogates.predictor import Predictor
 from nas.surrogates.vocabulary import Vocabulary
+from search_spaces.decision import Value
 from search_spaces.decisions import Candidate
 from search_spaces.space import Space
 from workers.errors import UserError
@@ -129,7 +130,7 @@ class Levels(Strategy):
 
     def _take_asked(self) -> None:
         for trial in self._unkeyed:
-            key = self.space.canonical(self._trials[trial])
+            key = self.space.canonical(self._architecture(self._trials[trial]))
             self._taken.add(key)
             for offer in self._offers.values():
                 offer.take(key)
@@ -154,8 +155,8 @@ class Levels(Strategy):
             return pick.candidate
         further: Mapping[str, Json] = {}
         if self.growth.keep and pick.parent is not None:
-            further = {name: pick.parent[name] for name in self.setting.further if name in pick.parent}
-        return self.setting.decisions.complete({**pick.candidate, **further}, draw.generator())
+            further = pick.parent
+        return self.setting.decisions.complete({**further, **pick.candidate}, draw.generator())
 
     def _offer(self, number: int) -> Offer:
         """What level `number` offers, given all that was told of the levels before it."""
@@ -202,8 +203,12 @@ class Levels(Strategy):
         return Offer(self.space.canonical, walk(), rho)
 
     def _architecture(self, candidate: Candidate) -> Candidate:
-        """The part of a candidate that is the space's."""
-        return Candidate({name: value for name, value in candidate.items() if name in self.space.decisions})
+        """The part of a candidate that the space decides alone: what hangs on a decision of the task is drawn anew."""
+        values: dict[str, Value] = {}
+        for name, decision in self.space.decisions.items():
+            if name in candidate and (decision.when is None or decision.when.holds(values)):
+                values[name] = candidate[name]
+        return Candidate(values)
 
     def _gains(self, before: Past) -> dict[int, float]:
         """The gain of every trial of these levels and of others, the worst standing in; 0 where none has one."""
