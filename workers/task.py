@@ -145,5 +145,16 @@ class Task(ABC):
         return blueprint, ""
 
     def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, Deployed]:
-        """What is exported, by name, the main thing first; `model` is the whole network that was trained."""
-        raise NotImplementedError(f"{type(self).__name__} has no model to export")
+        """What is exported, by name, the main thing first; `model` is the whole network that was trained.
+
+        By default that itself, with noise as its signature describes it.
+        """
+        import torch
+
+        from search_spaces.inputs import noise
+
+        signature = self.signature
+        if not signature.inputs:
+            raise NotImplementedError(f"{type(self).__name__} has no model to export")
+        examples = noise(signature, 2, torch.Generator().manual_seed(0))
+        return {"model": Deployed(model.eval(), examples, tuple(signature.inputs), tuple(signature.outputs))}

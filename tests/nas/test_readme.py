@@ -65,7 +65,7 @@ def test_the_python_shown_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tune", "tune_grid", "tune_tpe", "tune_surrogate", "perceptron", "both"])
+@pytest.mark.parametrize("name", ["tune", "tune_grid", "tune_tpe", "tune_surrogate", "both"])
 def test_small_examples_run(name: str) -> None:
     command = [sys.executable, "-m", "nas", "run", f"examples/{name}.yaml", "--set", "budget.trials=3", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
@@ -74,7 +74,7 @@ def test_small_examples_run(name: str) -> None:
 
 def test_the_space_shown_is_one_that_exports_can_carry() -> None:
     (shown,) = [
-        text for text in re.findall(r"^```python\n(.*?)^```", OWN, re.MULTILINE | re.DOTALL) if "(Space)" in text
+        text for text in re.findall(r"^```python\n(.*?)^```", OWN, re.MULTILINE | re.DOTALL) if "Plain(Space)" in text
     ]
     names: dict[str, Any] = {"dataclass": dataclass}
     for module in ("decision", "decisions", "space"):
@@ -84,6 +84,12 @@ def test_the_space_shown_is_one_that_exports_can_carry() -> None:
     chosen = space.decisions.candidate({"depth": 4, "width": 16})
     made = space.blueprint(chosen, Signature("image_classification", {"image": (3, 8, 8)}, {"logits": (10,)}))
     assert made.arguments == {"channels": 3, "classes": 10, "depth": 4, "width": 16}
+
+
+def test_the_task_shown_is_the_example_and_short() -> None:
+    example = (ROOT / "examples" / "waves.py").read_text()
+    assert f"```python\n{example}```" in OWN
+    assert len(example.splitlines()) < 60
 
 
 def test_the_strategy_shown_is_one_and_rules_go_around_it() -> None:
