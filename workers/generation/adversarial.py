@@ -33,7 +33,7 @@ class Judge:
         """One row per image."""
         encode: Any = getattr(self.network, "encode", None)
         codes: Tensor = self(images) if encode is None else encode(images)
-        return codes.flatten(1)
+        return codes.reshape(len(images), -1)
 
 
 @final

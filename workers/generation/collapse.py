@@ -13,7 +13,7 @@ from workers.errors import DivergedError
 
 ALIKE = 0.01  # of the variance of real images: a tenth of their deviation
 ONE_CLASS = 0.99
-WARM = 200  # steps of a generator before which nothing is made of it
+WARM, TRAINED = 300, 1000  # steps of a generator before which that is made nothing of: digits begin as one class
 PATIENCE = 2  # epochs in a row at whose end it is so
 
 
@@ -34,12 +34,11 @@ class Look:
     share: float
     usual: float
 
-    @property
-    def collapsed(self) -> str | None:
-        """What is wrong, in words; None where nothing is."""
-        if self.variety < ALIKE:
+    def collapsed(self, steps: int) -> str | None:
+        """What is wrong with a generator after so many steps, in words; None where nothing is."""
+        if self.variety < ALIKE and steps >= WARM:
             return f"their variance is {self.variety:.2%} of that of real images"
-        if self.share >= ONE_CLASS > self.usual + (1 - ONE_CLASS):
+        if self.share >= ONE_CLASS > self.usual and steps >= TRAINED:
             return f"{self.share:.0%} of them are taken for {self.commonest!r}"
         return None
 
@@ -53,7 +52,7 @@ class Watch:
 
     def tell(self, look: Look, steps: int) -> None:
         """Hear what a generator gives after `steps` steps; raises `CollapsedError` once it stays so."""
-        wrong = look.collapsed if steps >= WARM else None
+        wrong = look.collapsed(steps)
         self.seen = 0 if wrong is None else self.seen + 1
         if self.seen >= PATIENCE:
             raise CollapsedError(

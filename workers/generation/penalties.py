@@ -14,7 +14,7 @@ def gradient_penalty(seen: Encounter) -> Tensor:
     Each image lies at a place of its own, drawn evenly, on the line from a real to a generated one (Gulrajani et al.,
     NeurIPS 2017, algorithm 1); labels are those of the real ones.
     """
-    place = torch.rand(len(seen.real), 1, 1, 1, generator=seen.generator).to(seen.real.device)
+    place = torch.rand(len(seen.real), 1, 1, 1, generator=seen.generator).to(seen.real)
     between = torch.lerp(seen.fake, seen.real, place).detach().requires_grad_()
     (slope,) = torch.autograd.grad(seen.judge(between).sum(), between, create_graph=True)
     lengths: Tensor = slope.flatten(1).norm(dim=1)
