@@ -13,7 +13,6 @@ from nas.strategy import Draw, Scores, Setting, Strategy
 from nas.surrogates.correlation import spearman
 from nas.surrogates.predictor import Predictor
 from nas.surrogates.vocabulary import Vocabulary
-from search_spaces.decision import Value
 from search_spaces.decisions import Candidate
 from search_spaces.space import Space
 from workers.errors import UserError
@@ -204,11 +203,8 @@ class Levels(Strategy):
 
     def _architecture(self, candidate: Candidate) -> Candidate:
         """The part of a candidate that the space decides alone: what hangs on a decision of the task is drawn anew."""
-        values: dict[str, Value] = {}
-        for name, decision in self.space.decisions.items():
-            if name in candidate and (decision.when is None or decision.when.holds(values)):
-                values[name] = candidate[name]
-        return Candidate(values)
+        alone = set(self.space.decisions) - self.space.decisions.hanging
+        return Candidate({name: value for name, value in candidate.items() if name in alone})
 
     def _gains(self, before: Past) -> dict[int, float]:
         """The gain of every trial of these levels and of others, the worst standing in; 0 where none has one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from random import Random
 from types import MappingProxyType
 from typing import final
@@ -94,6 +95,15 @@ class Decisions(Mapping[str, Decision]):
         if clash := sorted(set(self) & set(other)):
             raise DecisionError(f"{', '.join(clash)} stands in both tables: rename one of them")
         return Decisions(_ordered({**self._table, **other._table}))
+
+    @cached_property
+    def hanging(self) -> frozenset[str]:
+        """The decisions whose condition looks, itself or through others, at one that is not in this table."""
+        found: set[str] = set()
+        for name, _, when in self._rows:
+            if when and any(clause.name not in self._table or clause.name in found for clause in when.clauses):
+                found.add(name)
+        return frozenset(found)
 
     def active(self, values: Mapping[str, Value]) -> list[str]:
         """The names of the decisions that are active under `values`."""

@@ -84,8 +84,10 @@ def draw(title: str, space: Space | None, candidate: Mapping[str, Json], signatu
     """The picture of a candidate, whose values may include those of a task."""
     if space is None:
         raise UserError(f"{title} has no search space, so there is no network to draw: `nas best` shows its settings")
-    ours = {name: candidate[name] for name in candidate if name in space.decisions}
-    chosen = space.decisions.candidate(ours)
+    ours, hanging = {name: candidate[name] for name in candidate if name in space.decisions}, space.decisions.hanging
+    alone = space.decisions.candidate({name: value for name, value in ours.items() if name not in hanging})
+    rest = {name: space.decisions[name].check(name, value) for name, value in ours.items() if name in hanging}
+    chosen = Candidate({**alone, **rest})
     return Picture(title, chosen, space.describe(chosen, signature))
 
 

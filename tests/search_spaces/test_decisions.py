@@ -188,6 +188,15 @@ def test_two_tables_may_switch_each_other() -> None:
         space | Decisions({"filters": Choice((1,))})
 
 
+def test_what_hangs_on_another_table_does_so_through_others_too() -> None:
+    decoder = Choice(("small", "large"), When.equals("loss", "energy"))
+    code = Choice((8, 16), When.equals("decoder", "large") & When.equals("kind", "deep"))
+    table = {"kind": Choice(("deep", "flat")), "decoder": decoder, "code": code}
+    space = Decisions({**table, "depth": Choice((1, 2), When.equals("kind", "deep"))}, partial=True)
+    assert space.hanging == {"decoder", "code"}
+    assert not (space | Decisions({"loss": Choice(("energy", "hinge"))})).hanging
+
+
 def test_a_candidate_is_not_changed_through_its_json() -> None:
     candidate = Candidate({"a": 1})
     candidate.json()["a"] = 2
