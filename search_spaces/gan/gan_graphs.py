@@ -36,8 +36,10 @@ def _generator(drawing: Drawing, given: Mapping[str, Any]) -> str:
         for number, cell in enumerate(given["cells"], start=1):
             sources = [f"stage{source}" for source in cell["skips"] if f"stage{source}" not in read]
             read = [drawing.add(f"stage{number}", _label(cell), *read, *sources)]
-    image = f"image of {given['channels']} channels"
-    return drawing.add("generated", image + (f", x{given['enlarge']}" if given["enlarge"] > 1 else ""), *read)
+    stages = len(given["widths"] if "widths" in given else given["cells"])
+    sides = " x ".join(str(side << stages) for side in given["base"])
+    repeated = f", pixels x{given['enlarge']}" if given["enlarge"] > 1 else ""
+    return drawing.add("generated", f"image of {given['channels']} x {sides}{repeated}", *read)
 
 
 def _label(cell: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from nas.cli.picture import draw
 from search_spaces.decision import Choice, DecisionError
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.gan.gan import GanSpace
@@ -120,6 +121,18 @@ def test_an_heir_s_first_cells_make_of_a_noise_what_those_of_its_parent_made() -
         network.generator.stages[0].register_forward_hook(lambda _, __, output: seen.append(output[1]))
         network(torch.ones(2, 6))
     assert torch.equal(*seen)
+
+
+def test_a_candidate_of_a_search_is_drawn_with_what_hangs_on_the_task() -> None:
+    space = GanSpace()
+    candidate = under(space, "hinge").complete({"generator": "plain", "discriminator": "cells"}, Random(0))
+    picture = draw("one", space, candidate.json(), DIGITS)
+    assert {**picture.candidate, "objective": "hinge"} == candidate
+    assert picture.description == space.describe(candidate, DIGITS)
+    with pytest.raises(DecisionError, match="discriminator is 'none'"):
+        draw("one", space, {**candidate, "discriminator": "none"}, DIGITS)
+    with pytest.raises(DecisionError, match="stage1_norm is given, but is not active"):
+        draw("one", space, {**candidate, "stage1_norm": "none"}, DIGITS)
 
 
 @pytest.mark.parametrize(
