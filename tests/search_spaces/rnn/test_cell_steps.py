@@ -48,7 +48,8 @@ def graph_step(cell: Mapping[str, Any], layer: GraphLayer, x: Vector, h: Vector)
     states = [towards(h, weights(layer.inputs) @ x + weights(layer.state) @ h, "tanh")]
     for node, (activation, source) in enumerate(cell["nodes"]):
         states.append(towards(states[source], weights(layer.nodes[node]) @ states[source], activation))
-    return np.mean([states[node] for node in cell["output"]], axis=0)
+    mean: Vector = np.mean([states[node] for node in cell["output"]], axis=0)
+    return mean
 
 
 def tree_step(cell: Mapping[str, Any], layer: TreeLayer, x: Vector, h: Vector, c: Vector) -> tuple[Vector, Vector]:

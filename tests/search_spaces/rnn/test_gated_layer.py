@@ -29,9 +29,17 @@ def gradient(layer: GatedLayer, node: str) -> tuple[Tensor, Tensor, Tensor]:
     return linear.weight.grad[:, :INPUTS], linear.weight.grad[:, INPUTS:], linear.bias.grad
 
 
-def close(found: Tensor, expected: Tensor | None) -> None:
-    assert expected is not None
+def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def of(torchs: nn.RNNBase, name: str, row: slice, gradient: bool = False) -> Tensor:
+    """The part of one gate in a parameter of torch's layer, or in its gradient."""
+    weight = torchs.get_parameter(name)
+    if not gradient:
+        return weight[row]
+    assert weight.grad is not None
+    return weight.grad[row]
 
 
 def scored(outputs: Tensor, *state: Tensor) -> Tensor:
@@ -44,8 +52,8 @@ def test_an_lstm_is_torch_s_over_a_sequence_gradients_included() -> None:
     layer, torchs = GatedLayer(LSTM, INPUTS, HIDDEN), nn.LSTM(INPUTS, HIDDEN, batch_first=True)
     rows = [slice(HIDDEN * gate, HIDDEN * (gate + 1)) for gate in range(4)]
     for gate, row in enumerate(rows, start=1):
-        bias = torchs.bias_ih_l0[row] + torchs.bias_hh_l0[row]
-        weigh(layer, f"node{gate}", torchs.weight_ih_l0[row], torchs.weight_hh_l0[row], bias=bias)
+        bias = of(torchs, "bias_ih_l0", row) + of(torchs, "bias_hh_l0", row)
+        weigh(layer, f"node{gate}", of(torchs, "weight_ih_l0", row), of(torchs, "weight_hh_l0", row), bias=bias)
     inputs, h, c = torch.randn(3, 11, INPUTS), torch.randn(3, HIDDEN), torch.randn(3, HIDDEN)
     ours, theirs = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
     outputs, *state = layer(ours, h, c)
@@ -53,15 +61,15 @@ def test_an_lstm_is_torch_s_over_a_sequence_gradients_included() -> None:
     close(outputs, expected)
     close(state[0], last[0])
     close(state[1], memory[0])
-    scored(outputs, *state).backward()
-    scored(expected, last[0], memory[0]).backward()
+    torch.autograd.backward([scored(outputs, *state), scored(expected, last[0], memory[0])])
     assert ours.grad is not None
+    assert theirs.grad is not None
     close(ours.grad, theirs.grad)
     for gate, row in enumerate(rows, start=1):
         inner, recurrent, bias = gradient(layer, f"node{gate}")
-        close(inner, torchs.weight_ih_l0.grad[row])  # type: ignore[index]
-        close(recurrent, torchs.weight_hh_l0.grad[row])  # type: ignore[index]
-        close(bias, torchs.bias_hh_l0.grad[row])  # type: ignore[index]
+        close(inner, of(torchs, "weight_ih_l0", row, gradient=True))
+        close(recurrent, of(torchs, "weight_hh_l0", row, gradient=True))
+        close(bias, of(torchs, "bias_hh_l0", row, gradient=True))
 
 
 def test_a_gru_is_torch_s_over_a_sequence_gradients_included() -> None:
@@ -69,27 +77,27 @@ def test_a_gru_is_torch_s_over_a_sequence_gradients_included() -> None:
     layer, torchs = GatedLayer(TORCH_GRU, INPUTS, HIDDEN), nn.GRU(INPUTS, HIDDEN, batch_first=True)
     reset, update, new = (slice(HIDDEN * gate, HIDDEN * (gate + 1)) for gate in range(3))
     for node, row in (("node1", reset), ("node2", update)):
-        bias = torchs.bias_ih_l0[row] + torchs.bias_hh_l0[row]
-        weigh(layer, node, torchs.weight_ih_l0[row], torchs.weight_hh_l0[row], bias=bias)
-    weigh(layer, "node3", torchs.weight_ih_l0[new], bias=torchs.bias_ih_l0[new])
-    weigh(layer, "node4", torchs.weight_hh_l0[new], bias=torchs.bias_hh_l0[new])
+        bias = of(torchs, "bias_ih_l0", row) + of(torchs, "bias_hh_l0", row)
+        weigh(layer, node, of(torchs, "weight_ih_l0", row), of(torchs, "weight_hh_l0", row), bias=bias)
+    weigh(layer, "node3", of(torchs, "weight_ih_l0", new), bias=of(torchs, "bias_ih_l0", new))
+    weigh(layer, "node4", of(torchs, "weight_hh_l0", new), bias=of(torchs, "bias_hh_l0", new))
     inputs, h = torch.randn(3, 11, INPUTS), torch.randn(3, HIDDEN)
     ours, theirs = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
     outputs, state = layer(ours, h)
     expected, last = torchs(theirs, h[None])
     close(outputs, expected)
     close(state, last[0])
-    scored(outputs, state).backward()
-    scored(expected, last[0]).backward()
+    torch.autograd.backward([scored(outputs, state), scored(expected, last[0])])
     assert ours.grad is not None
+    assert theirs.grad is not None
     close(ours.grad, theirs.grad)
     for node, row in (("node1", reset), ("node2", update)):
         inner, recurrent, bias = gradient(layer, node)
-        close(inner, torchs.weight_ih_l0.grad[row])  # type: ignore[index]
-        close(recurrent, torchs.weight_hh_l0.grad[row])  # type: ignore[index]
-        close(bias, torchs.bias_ih_l0.grad[row])  # type: ignore[index]
-    close(gradient(layer, "node3")[0], torchs.weight_ih_l0.grad[new])  # type: ignore[index]
-    close(gradient(layer, "node4")[2], torchs.bias_hh_l0.grad[new])  # type: ignore[index]
+        close(inner, of(torchs, "weight_ih_l0", row, gradient=True))
+        close(recurrent, of(torchs, "weight_hh_l0", row, gradient=True))
+        close(bias, of(torchs, "bias_ih_l0", row, gradient=True))
+    close(gradient(layer, "node3")[0], of(torchs, "weight_ih_l0", new, gradient=True))
+    close(gradient(layer, "node4")[2], of(torchs, "bias_hh_l0", new, gradient=True))
 
 
 def affine(layer: GatedLayer, node: str, *sources: Tensor) -> Tensor:
