@@ -23,6 +23,7 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, inputs: int, width: int, layers: int, norm: str = "batch") -> None:
         super().__init__()
+        self.inputs = inputs
         widths = [width * min(2**place, WIDEST) for place in range(layers + 1)]
         found: list[nn.Module] = [nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for place in range(1, layers + 1):
