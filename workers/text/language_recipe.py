@@ -21,7 +21,7 @@ class LanguageRecipe(Recipe):
     """
 
     optimizer: str = "adam"
-    learning_rate: float = 0.002
+    learning_rate: float = 0.005
     weight_decay: float = 0.0
     gradient_clipping: float = 1.0
     batch_size: int = 32
