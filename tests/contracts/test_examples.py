@@ -21,8 +21,20 @@ SEARCHED = {name: job for name, job in EXAMPLES.items() if "space" in job}
 ELSEWHERE = {"cifar10", "demo"}  # without its data; as `make demo`
 LESS: dict[str, dict[str, Any]] = {  # by task
     "image_classification": {"train_examples": 100, "validation_examples": 50},
+    "image_generation": {"train_examples": 100, "validation_examples": 50, "evaluated": 50},
+    "image_translation": {"train_examples": 60, "validation_examples": 40},
+    "language_model": {"train_tokens": 3000, "validation_tokens": 500, "sample_tokens": 20},
+    "reconstruction": {"train_examples": 100, "validation_examples": 50},
+    "sequence_to_sequence": {"examples": 200},
+    "text_classification": {"train_examples": 100, "validation_examples": 50, "length": 20},
 }
-SHOWS: set[str] = set()  # tasks whose trainings leave something to look at
+SHOWS = {
+    "image_generation",
+    "image_translation",
+    "language_model",
+    "reconstruction",
+    "sequence_to_sequence",
+}  # tasks whose trainings leave something to look at
 
 
 def name_of(plugin: Any) -> str:

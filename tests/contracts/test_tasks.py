@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load as unpack
 
 from search_spaces.decisions import Candidate, Decisions
+from workers.checkpoint import load, weights
+from workers.child import EXAMPLES
+from workers.lineage import CHECKPOINT, network_of
 from workers.objectives import Direction, Outcome
 from workers.plugins import Spec, available
 from workers.pool import Progress
@@ -23,10 +28,31 @@ from workers.workshop import Workshop, task_of
 sys.path.insert(0, str(Path(__file__).parents[1] / "workers"))  # where `tiny_space` is
 
 TASKS = sorted(available("workers.tasks", Task))
-NETWORKS = {"image_classification": Spec("tiny_space:TinySpace")}  # kinds of signature, and a space that fits them
-SMALL: dict[str, dict[str, Any]] = {  # options that a task cannot do without, or that make it quick
-    "function": {"call": "test_tasks:square"},
-    "image_classification": {"train_examples": 60, "validation_examples": 40, "learning_rate": {"range": [0.01, 0.1]}},
+FEW = {"train_examples": 60, "validation_examples": 40}
+SMALL: dict[str, tuple[dict[str, Any], Spec | None]] = {  # options that make a task quick, and a small space that fits
+    "function": ({"call": "test_tasks:square"}, None),
+    "image_classification": ({**FEW, "learning_rate": {"range": [0.01, 0.1]}}, Spec("tiny_space:TinySpace")),
+    "image_generation": (
+        {**FEW, "noise": 8, "evaluated": 40, "objective": {"choice": ["hinge", "boundary_equilibrium", "kl"]}},
+        Spec("gan", {"widths": [4, 8], "generators": ["plain"], "code": 4}),
+    ),
+    "image_translation": (FEW, Spec("image_translation", {"widths": [4], "blocks": [1], "discriminator_widths": [4]})),
+    "language_model": (
+        {"train_tokens": 900, "validation_tokens": 300, "steps": 16, "batch_size": 8, "sample_tokens": 9},
+        Spec("recurrent_cell", {"hidden": 8, "nodes": 2}),
+    ),
+    "reconstruction": (
+        {**FEW, "beta": {"range": [0.1, 2.0]}},
+        Spec("autoencoder", {"latents": [4], "widths": [8, 16], "depths": [1, 2]}),
+    ),
+    "sequence_to_sequence": (
+        {"examples": 90},
+        Spec("seq2seq", {"hidden": [8], "embedding": [8], "layers": [1], "dropout": [0.1]}),
+    ),
+    "text_classification": (
+        {**FEW, "length": 20, "vocabulary_most": 100, "label_smoothing": {"range": [0.0, 0.2]}},
+        Spec("recurrent_stack", {"layers": [1], "hidden": [8], "embedding": [8]}),
+    ),
 }
 
 
@@ -39,12 +65,12 @@ square.decisions = {"x": {"range": [-1.0, 1.0]}}  # type: ignore[attr-defined]
 
 @pytest.fixture(params=TASKS)
 def spec(request: pytest.FixtureRequest) -> Spec:
-    return Spec(request.param, SMALL.get(request.param, {}))
+    return Spec(request.param, SMALL[request.param][0])
 
 
 def workshop_of(spec: Spec, tmp_path: Path) -> tuple[Workshop, Decisions]:
     task = task_of(spec)
-    space = NETWORKS.get(task.signature.kind)
+    space = SMALL[spec.name][1]
     workshop = Workshop(Setup("contract", spec, space, artifacts=str(tmp_path)))
     return workshop, (workshop.space.decisions if workshop.space else Decisions()) | task.decisions
 
@@ -117,6 +143,28 @@ def test_it_goes_on_exactly_where_it_keeps_a_state(spec: Spec, tmp_path: Path) -
     )
     for objective in workshop.task.objectives:
         assert again.metrics[objective.metric] == straight.metrics[objective.metric]
+
+
+def test_its_test_leaves_examples_that_what_it_deploys_answers(spec: Spec, tmp_path: Path) -> None:
+    workshop, decisions = workshop_of(spec, tmp_path)
+    if workshop.space is None:
+        return
+    parent = Attempt(Trial(1, decisions.sample(Random(5)), epochs=1, horizon=1))
+    assert run(workshop, parent).error is None
+    tested = run(workshop, Attempt(replace(parent.trial, id=2, epochs=0, parent=1, split="test"), 1, parent))
+    assert tested.error is None
+    for objective in workshop.task.objectives:
+        assert f"test_{objective.metric}" in tested.metrics
+    assert workshop.artifacts is not None
+    examples = unpack(workshop.artifacts.get("contract", 2, 1, EXAMPLES))
+    model = network_of(workshop.space, workshop.task, parent.trial.candidate)
+    model.load_state_dict(weights(load(workshop.artifacts.get("contract", 1, 1, CHECKPOINT))))
+    deployed = next(iter(workshop.task.deployable(model.eval(), parent.trial.candidate).values()))
+    with torch.no_grad():
+        answers = deployed.module(*(examples[f"input/{name}"] for name in deployed.inputs))
+    answers = answers if isinstance(answers, tuple) else (answers,)
+    for name, answer in zip(deployed.outputs, answers, strict=True):
+        torch.testing.assert_close(answer, examples[f"output/{name}"], rtol=1e-4, atol=1e-5)
 
 
 def test_what_it_deploys_takes_its_examples(spec: Spec, tmp_path: Path) -> None:
