@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from search_spaces.decision import Choice, Decision, Range
-from search_spaces.decisions import Decisions
+from search_spaces.decisions import Candidate, Decisions
 from search_spaces.gan.objectives import ENERGIES, SCORES
 from workers.recipe import Recipe
+
+R = TypeVar("R", bound="GenerationRecipe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +85,8 @@ class GenerationRecipe(Recipe):
         opened = super().decisions
         fixed = {} if "objective" in opened else {"objective": Choice((self.objective,))}
         return Decisions({**fixed, **opened}, partial=True)
+
+    def closed(self: R, candidate: Candidate) -> R:
+        """As any recipe's; an objective that is fixed stays, whether `candidate` repeats it or not."""
+        closed = super().closed(candidate)
+        return closed if isinstance(self.objective, Mapping) else replace(closed, objective=self.objective)
