@@ -47,6 +47,13 @@ CELL: Mapping[str, tuple[Value, ...]] = {
     "shortcut": (False, True),
 }
 CONDITIONS = ("concatenate", "norm")
+NETWORKS = {
+    ("plain", "generator"): "search_spaces.gan.plain_generator:PlainGenerator",
+    ("cells", "generator"): "search_spaces.gan.cell_generator:CellGenerator",
+    ("plain", "discriminator"): "search_spaces.gan.discriminators:PlainDiscriminator",
+    ("cells", "discriminator"): "search_spaces.gan.discriminators:CellDiscriminator",
+    ("energy", "discriminator"): "search_spaces.gan.energy_discriminator:EnergyDiscriminator",
+}
 
 
 @final
@@ -148,39 +155,52 @@ class GanSpace(Space):
     def blueprint(self, candidate: Candidate, signature: Signature) -> Blueprint:
         """The pair; its arguments are `generator` and `discriminator`, each a blueprint as a mapping of its own."""
         self.check(signature)
-        channels, height, width = signature.outputs["image"]
-        base = [size >> self.stages[-1] for size in (height, width)]
-        classes = signature.vocabularies.get("label", 0)
-        beside = {"classes": classes, "embedding": self.embedding} if classes else None
-        plan = self._generator(candidate)
-        generator = {
-            "noise": signature.inputs["noise"][0],
-            "base": base,
-            "channels": channels,
-            "enlarge": 2 ** (self.stages[-1] - plan["stages"]),
-            "label": {**beside, "embedding": 0} if beside and self.condition == "norm" else beside,
-        }
-        if plan["generator"] == "plain":
-            filters = [plan["width"] << power for power in range(self.stages[-1])]
-            generator |= {"widths": [*reversed(filters)][: plan["stages"]]}
-        else:
-            generator |= {"width": plan["width"], "cells": plan["cells"]}
-        judge = self._discriminator(candidate)
-        discriminator = {"channels": channels, "norm": judge["norm"], "dropout": judge["dropout"]}
-        if judge["discriminator"] == "cells":
-            pools = [judge.get("pool")] * (self.stages[-1] - 1) + [None] * self.further_cells
-            discriminator |= {"width": judge["filters"], "pools": pools, "classes": classes}
-        else:
-            widths = [judge["filters"] << power for power in range(self.stages[-1])]
-            discriminator |= {"base": base, "widths": widths}
-            discriminator |= {"classes": classes} if judge["discriminator"] == "plain" else {"code": self.code}
-        if judge["discriminator"] == "energy":
-            discriminator |= {"label": beside}
+        made, judged = self._generator(candidate), self._discriminator(candidate)
         parts = {
-            "generator": {"network": GENERATORS[plan["generator"]], "arguments": generator},
-            "discriminator": {"network": DISCRIMINATORS[judge["discriminator"]], "arguments": discriminator},
+            "generator": {
+                "network": NETWORKS[made["generator"], "generator"],
+                "arguments": self._generator_arguments(made, signature),
+            },
+            "discriminator": {
+                "network": NETWORKS[judged["discriminator"], "discriminator"],
+                "arguments": self._discriminator_arguments(judged, signature),
+            },
         }
         return Blueprint("search_spaces.gan.gan_network:GanNetwork", parts)
+
+    def _generator_arguments(self, plan: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
+        arguments = {
+            "noise": signature.inputs["noise"][0],
+            "base": self._base(signature),
+            "channels": signature.outputs["image"][0],
+            "enlarge": 2 ** (self.stages[-1] - plan["stages"]),
+            "label": self._label(signature, self.embedding if self.condition == "concatenate" else 0),
+        }
+        if plan["generator"] == "cells":
+            return {**arguments, "width": plan["width"], "cells": plan["cells"]}
+        filters = [plan["width"] << power for power in reversed(range(self.stages[-1]))]
+        return {**arguments, "widths": filters[: plan["stages"]]}
+
+    def _discriminator_arguments(self, plan: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
+        arguments = {"channels": signature.outputs["image"][0], "norm": plan["norm"], "dropout": plan["dropout"]}
+        classes = {"classes": signature.vocabularies.get("label", 0)}
+        if plan["discriminator"] == "cells":
+            pools = [plan.get("pool")] * (self.stages[-1] - 1) + [None] * self.further_cells
+            return {**arguments, **classes, "width": plan["filters"], "pools": pools}
+        arguments |= {"base": self._base(signature)}
+        arguments |= {"widths": [plan["filters"] << power for power in range(self.stages[-1])]}
+        if plan["discriminator"] == "plain":
+            return {**arguments, **classes}
+        return {**arguments, "code": self.code, "label": self._label(signature, self.embedding)}
+
+    def _base(self, signature: Signature) -> list[int]:
+        """The size of the first map."""
+        return [size >> self.stages[-1] for size in signature.outputs["image"][1:]]
+
+    def _label(self, signature: Signature, embedding: int) -> dict[str, int] | None:
+        """The classes and their embedding as networks take them; None where the task has no classes."""
+        classes = signature.vocabularies.get("label", 0)
+        return {"classes": classes, "embedding": embedding} if classes else None
 
     def describe(self, candidate: Candidate, signature: Signature) -> Description:
         """Parameters of both networks; multiply-adds and activations of the generator alone, which is what is used."""
@@ -236,17 +256,6 @@ class GanSpace(Space):
             if (key := self.canonical(candidate)) not in seen:
                 seen.add(key)
                 yield candidate
-
-
-GENERATORS = {
-    "plain": "search_spaces.gan.plain_generator:PlainGenerator",
-    "cells": "search_spaces.gan.cell_generator:CellGenerator",
-}
-DISCRIMINATORS = {
-    "plain": "search_spaces.gan.discriminators:PlainDiscriminator",
-    "cells": "search_spaces.gan.discriminators:CellDiscriminator",
-    "energy": "search_spaces.gan.energy_discriminator:EnergyDiscriminator",
-}
 
 
 def _completed(values: dict[str, Value], table: Sequence[tuple[str, Decision]]) -> Iterator[Candidate]:
