@@ -21,21 +21,17 @@ def decibels(error: float) -> float:
 def similarity(found: Tensor, right: Tensor) -> Tensor:
     """The structural similarity of each image of intensities (Wang et al., "Image Quality Assessment", IEEE TIP 2004).
 
-    Means, variances and covariances are those of a sample in square windows, of every place where one fits.
+    Means, variances and covariances are those of the pixels in square windows, of every place where one fits.
     """
     side = min(WINDOW, *found.shape[2:])
     side -= 1 - side % 2
-    count = side * side
 
     def mean(values: Tensor) -> Tensor:
         return functional.avg_pool2d(values, side, stride=1)
 
     first, second = mean(found), mean(right)
-    spread = count / (count - 1)
-    ours, theirs = (
-        spread * (mean(one.square()) - middle.square()) for one, middle in ((found, first), (right, second))
-    )
-    together = spread * (mean(found * right) - first * second)
+    ours, theirs = (mean(one.square()) - middle.square() for one, middle in ((found, first), (right, second)))
+    together = mean(found * right) - first * second
     above = (2 * first * second + STABLE[0]) * (2 * together + STABLE[1])
     below = (first.square() + second.square() + STABLE[0]) * (ours + theirs + STABLE[1])
     return torch.div(above, below).flatten(1).mean(dim=1)
