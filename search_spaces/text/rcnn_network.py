@@ -28,7 +28,9 @@ class Context(nn.Module):
         self.start = nn.Parameter(torch.zeros(size))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        start = self.start.expand(vectors.shape[0], -1)
+        start = self.start.repeat(
+            vectors.shape[0], 1
+        )  # not expanded: torch's loops want states with strides of their own
         others = [torch.zeros_like(start) for _ in self.layer.state_sizes[1:]]
         outputs = self.layer(vectors, start, *others)[0]
         return torch.cat([start.unsqueeze(1), outputs[:, :-1]], 1)
