@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.rnn.nonlinearities import NONLINEARITIES
+from search_spaces.rnn.nonlinearities import identity
 from search_spaces.rnn.recurrent_layer import RecurrentLayer, State, Step, masked
 
 
@@ -23,7 +23,10 @@ GATES: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,
     "product": torch.mul,
     "one_minus": one_minus,
-    **NONLINEARITIES,
+    "identity": identity,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
 }
 
 

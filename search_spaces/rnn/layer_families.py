@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from search_spaces.rnn.gated_layer import GatedLayer
@@ -10,7 +10,7 @@ from search_spaces.rnn.graph_layer import GraphLayer
 from search_spaces.rnn.recurrent_layer import RecurrentLayer
 from search_spaces.rnn.tree_layer import TreeLayer
 
-FAMILIES: dict[str, type[TreeLayer] | type[GraphLayer] | type[GatedLayer]] = {
+FAMILIES: dict[str, Callable[..., RecurrentLayer]] = {
     "tree": TreeLayer,
     "graph": GraphLayer,
     "gated": GatedLayer,
