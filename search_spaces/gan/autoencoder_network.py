@@ -47,12 +47,12 @@ class Encoder(nn.Module):
             channels = width
         if body["convolutional"]:
             self.layers.append(nn.Flatten())
-        self.code = nn.Linear(channels * math.prod(size), latent * (2 if variational else 1))
+        self.to_code = nn.Linear(channels * math.prod(size), latent * (2 if variational else 1))
         plain = bool(body["widths"]) or variational
         self.activation = nn.Identity() if plain else ACTIVATIONS[body["activation"]]()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        code = self.activation(self.code(self.layers(image)))
+        code = self.activation(self.to_code(self.layers(image)))
         return tuple(code.chunk(2, dim=1)) if self.variational else (code,)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -88,8 +91,8 @@ def linear_gaussian() -> tuple[Autoencoder, Tensor, Tensor]:
         decoder.weight.copy_(weight)
         decoder.bias.copy_(bias)
         back = 2 * weight.T / precision[:, None]
-        network.encoder.code.weight.copy_(torch.cat([back, torch.zeros_like(back)]))
-        network.encoder.code.bias.copy_(torch.cat([-back @ bias, -precision.log()]))
+        network.encoder.to_code.weight.copy_(torch.cat([back, torch.zeros_like(back)]))
+        network.encoder.to_code.bias.copy_(torch.cat([-back @ bias, -precision.log()]))
     return network, weight, bias
 
 
@@ -102,7 +105,7 @@ def test_the_bound_is_the_likelihood_for_the_true_posterior_and_below_it_for_oth
     found = lower_bound(network, many, "mse", torch.Generator().manual_seed(6)).detach().view(20_000, 4).mean(0)
     torch.testing.assert_close(found, right, atol=0.05, rtol=0)
     with torch.no_grad():
-        network.encoder.code.bias[:2] += 1.0
+        network.encoder.to_code.bias[:2] += 1.0
     lower = lower_bound(network, many, "mse", torch.Generator().manual_seed(6)).detach().view(20_000, 4).mean(0)
     assert bool((lower < right - 0.2).all())
 
@@ -157,3 +160,41 @@ def test_wrong_settings_are_refused() -> None:
         Reconstruction(validation=0)
     with pytest.raises(UserError, match="add `space`"):
         next(Reconstruction().train(None, Trial(1, Candidate({})), None))
+
+
+@pytest.mark.parametrize("kind", ["convolutional", "variational"])
+def test_what_is_handed_over_can_be_exported_in_halves(kind: str) -> None:
+    shop = Workshop(Setup("r", Spec("reconstruction", {}), Spec("autoencoder", {"kinds": [kind], "latents": [4]})))
+    assert shop.space is not None
+    candidate = shop.space.decisions.sample(Random(0))
+    deployed = shop.task.deployable(shop.space.build(candidate, shop.task.signature), candidate)
+    assert list(deployed) == ["model", "encoder", "decoder"]
+    assert deployed["encoder"].outputs == (("mean", "log_variance") if kind == "variational" else ("code",))
+    for one in deployed.values():
+        free = tuple({0: torch.export.Dim("batch", min=1)} for _ in one.examples)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about itself
+            program = torch.export.export(one.module, one.examples, dynamic_shapes=free).module()
+        more = tuple(torch.cat([example, example[:1]]) for example in one.examples)
+        torch.testing.assert_close(program(*more), one.module(*more))
+
+
+def test_a_variational_training_with_noise_goes_on_exactly(tmp_path: Path) -> None:
+    from workers.checkpoint import load
+
+    task = {"train_examples": 40, "validation_examples": 20, "noise": "gaussian"}
+    space = {"kinds": ["variational"], "latents": [4], "dropouts": [0.2]}
+    shop = Workshop(Setup("r", Spec("reconstruction", task), Spec("autoencoder", space), artifacts=str(tmp_path)))
+    assert shop.space is not None
+    candidate = shop.space.decisions.sample(Random(1))
+    parent = Attempt(Trial(1, candidate, 1, 3))
+    for attempt in (
+        parent,
+        Attempt(Trial(2, candidate, 3, 3, parent=1), 1, parent),
+        Attempt(Trial(3, candidate, 3, 3)),
+    ):
+        assert shop.run(attempt, lambda _: None).outcome is Outcome.COMPLETED
+    assert shop.artifacts is not None
+    one, other = (load(shop.artifacts.get("r", trial, 1, "checkpoint.safetensors")).tensors for trial in (2, 3))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)

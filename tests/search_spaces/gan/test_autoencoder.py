@@ -91,8 +91,8 @@ def test_a_draw_has_the_encoder_s_mean_and_deviation_and_passes_gradients() -> N
     """The decoder here is the identity, so that what comes out is the code."""
     network = Autoencoder((1, 1, 2), 2, PLAIN, variational=True, output="linear").double()
     with torch.no_grad():
-        network.encoder.code.weight.zero_()
-        network.encoder.code.bias.copy_(torch.tensor([1.5, -0.5, 0.4, -2.0]))
+        network.encoder.to_code.weight.zero_()
+        network.encoder.to_code.bias.copy_(torch.tensor([1.5, -0.5, 0.4, -2.0]))
         linear = network.decoder.layers[0]
         assert isinstance(linear, torch.nn.Linear)
         linear.weight.copy_(torch.eye(2))
@@ -105,11 +105,11 @@ def test_a_draw_has_the_encoder_s_mean_and_deviation_and_passes_gradients() -> N
     def squares(bias: Tensor) -> Tensor:
         """The mean square of draws with fixed noise, as a function of mean and log variance."""
         torch.manual_seed(4)
-        state = {**dict(network.named_parameters()), "encoder.code.bias": bias}
+        state = {**dict(network.named_parameters()), "encoder.to_code.bias": bias}
         found: Tensor = torch.func.functional_call(network, state, torch.zeros(500, 1, 1, 2, dtype=torch.float64))
         return found.square().mean()
 
-    bias = network.encoder.code.bias.detach().clone().requires_grad_()
+    bias = network.encoder.to_code.bias.detach().clone().requires_grad_()
     (gradient,) = torch.autograd.grad(squares(bias), bias)
     for place in range(4):
         step = 1e-6 * torch.eye(4, dtype=torch.float64)[place]
