@@ -24,16 +24,15 @@ def costs(candidate: Mapping[str, Any], signature: Signature) -> tuple[int, int,
     weights_read = weights_written = 0
     for layer in range(layers):
         inputs, width = hidden if layer else embedding, hidden // directions
-        reading = directions * gates * width * (inputs + width)
+        reading = directions * gates * width * (inputs + 1 + width)
         writing = gates * hidden * (inputs + hidden)
-        parameters += reading + writing + 2 * gates * (width * directions + hidden)
+        parameters += reading + writing + 2 * gates * hidden
         weights_read += reading
         weights_written += writing
-    bridges = layers * states * hidden * hidden
-    parameters += bridges + layers * states * hidden + vocabulary * (hidden + 1)
-    multiply_adds = weights_read * read + bridges + (weights_written + vocabulary * hidden) * written
+    parameters += vocabulary * (hidden + 1)
+    multiply_adds = weights_read * read + (weights_written + vocabulary * hidden) * written
     activations = (read + written) * (embedding + layers * hidden * (gates + states))
-    activations += layers * states * hidden + written * vocabulary
+    activations += written * vocabulary
     if candidate["attention"] != "none":
         more = _attention(candidate, read, written)
         parameters, multiply_adds, activations = parameters + more[0], multiply_adds + more[1], activations + more[2]

@@ -29,7 +29,7 @@ class Written:
 class Seq2SeqNetwork(nn.Module):
     """Reads `source`, then writes token by token (Sutskever et al. 2014; one embedding for both sides).
 
-    What each layer of the encoder ended with, through a linear layer and tanh, is where that of the decoder begins.
+    The state that each layer of the encoder ended with is the one with which that of the decoder begins.
     With `attention` the states of the source, weighted by how they fit the decoder's last layer, are read before a
     token is written (Luong et al. 2015: behind the recurrent layers, so that a whole target is computed at once). With
     `pointer` a token is written or copied from the source, as a gate says (See et al. 2017); the logits are then
@@ -49,11 +49,10 @@ class Seq2SeqNetwork(nn.Module):
         """`sizes` has `layers`, `hidden` and `embedding`; `attention` may be `none`."""
         super().__init__()
         layers, hidden, embedding = sizes["layers"], sizes["hidden"], sizes["embedding"]
-        self.vocabulary, self.layers = vocabulary, layers
+        self.vocabulary = vocabulary
         self.state_count = 2 if unit == "lstm" else 1
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.encoder = SequenceEncoder(unit, (embedding, hidden, layers), bidirectional, dropout)
-        self.bridges = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(layers * self.state_count))
         self.decoder = nn.ModuleList(
             layer_of(unit, hidden if number else embedding, hidden) for number in range(layers)
         )
@@ -74,10 +73,7 @@ class Seq2SeqNetwork(nn.Module):
         """The tensors `carries` names, of texts (batch, length): states (batch, layers, hidden), memory and keys."""
         lengths = lengths_of(source)
         outputs, ends = self.encoder(self.dropout(self.embedding(source)), lengths)
-        begun = [torch.tanh(bridge(ends[place % self.layers])) for place, bridge in enumerate(self.bridges)]
-        state = [
-            torch.stack(begun[kind * self.layers : (kind + 1) * self.layers], 1) for kind in range(self.state_count)
-        ]
+        state = [torch.stack([end[kind] for end in ends], 1) for kind in range(self.state_count)]
         if self.attention is None:
             return tuple(state)
         memory = [outputs, self.attention.keys(outputs)] if self.attention.score == "additive" else [outputs]

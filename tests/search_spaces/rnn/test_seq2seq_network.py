@@ -41,17 +41,19 @@ def test_the_encoder_equals_packed_bidirectional_layers(unit: str) -> None:
     with torch.no_grad():
         for layer in range(2):
             for ours, suffix in ((encoder.forwards[layer], ""), (encoder.backwards[layer], "_reverse")):
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                    getattr(theirs, f"{name}_l{layer}{suffix}").copy_(getattr(ours, f"{name}_l0"))
+                getattr(theirs, f"weight_ih_l{layer}{suffix}").copy_(ours.weight_ih_l0[:, :-1])
+                getattr(theirs, f"bias_ih_l{layer}{suffix}").copy_(ours.weight_ih_l0[:, -1])
+                getattr(theirs, f"weight_hh_l{layer}{suffix}").copy_(ours.weight_hh_l0)
+                getattr(theirs, f"bias_hh_l{layer}{suffix}").zero_()
     inputs, lengths = torch.randn(4, 7, 5, requires_grad=True), torch.tensor([7, 2, 5, 1])
     outputs, ends = encoder(inputs, lengths)
     packed, state = theirs(pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False))
     expected, _ = pad_packed_sequence(packed, batch_first=True)
     inside = within(lengths, 7).unsqueeze(2)
     torch.testing.assert_close(outputs * inside, expected)
-    last = state[0] if unit == "lstm" else state
-    for layer in range(2):
-        torch.testing.assert_close(ends[layer], torch.cat((last[2 * layer], last[2 * layer + 1]), 1))
+    for kind, last in enumerate(state if unit == "lstm" else (state,)):
+        for layer in range(2):
+            torch.testing.assert_close(ends[layer][kind], torch.cat((last[2 * layer], last[2 * layer + 1]), 1))
     weight = torch.randn(4, 7, 8)
     ours = torch.autograd.grad((outputs * inside * weight).sum(), inputs, retain_graph=True)[0]
     torch.testing.assert_close(ours, torch.autograd.grad((expected * weight).sum(), inputs)[0])

@@ -33,9 +33,9 @@ def test_the_parameters_of_published_sizes_by_hand() -> None:
     """A GRU of 1000 units on 620 features (Bahdanau et al. 2015: n = 1000, m = 620)."""
     space = Seq2SeqSpace(["gru"], [1], [1000], [620], [False], ["additive"], [False], [0.0])
     described = space.describe(space.decisions.sample(Random(0)), PAIRS)
-    unit = 3 * (1000 * 620 + 1000 * 1000 + 2 * 1000)
-    bridge, score, combine = 1000 * 1001, 2 * 1000 * 1000 + 2 * 1000, 2000 * 1000 + 1000
-    assert described.parameters == 2 * unit + bridge + score + combine + 40 * 620 + 40 * 1001
+    reads, writes = (3 * (1000 * 620 + 1000 * 1000 + biases * 1000) for biases in (1, 2))
+    score, combine = 2 * 1000 * 1000 + 2 * 1000, 2000 * 1000 + 1000
+    assert described.parameters == reads + writes + score + combine + 40 * 620 + 40 * 1001
 
 
 def test_copying_is_only_decided_where_there_is_attention() -> None:
