@@ -19,8 +19,8 @@ from typing import Any, final
 
 from search_spaces.decision import Choice, Value
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.space import Blueprint, Description, Signature, Space, require
-from search_spaces.text.options import named, ordered, rising
+from search_spaces.space import Blueprint, Description, Signature, Space
+from search_spaces.text.options import check_texts, named, ordered, rising
 from search_spaces.text.text_costs import GATES, TextCosts
 
 PUBLISHED: Mapping[str, Value] = MappingProxyType(
@@ -63,7 +63,7 @@ class HierarchicalAttentionSpace(Space):
         )
 
     def check(self, signature: Signature) -> None:
-        require(self, signature, "text_classification", {"tokens": 2}, {"logits": 1})
+        check_texts(self, signature, documents=True)
 
     def blueprint(self, candidate: Candidate, signature: Signature) -> Blueprint:
         self.check(signature)

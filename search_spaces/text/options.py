@@ -1,10 +1,11 @@
-"""The options that spaces of text classifiers are made of: what may stand in a list of choices."""
+"""What spaces of text classifiers share: rules for their options, and which texts they read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from search_spaces.decision import Choice, DecisionError, When
+from search_spaces.space import Signature, Space, UnfitError, require
 
 ACTIVATIONS = ("relu", "tanh", "elu", "gelu")
 
@@ -31,3 +32,15 @@ def named(name: str, values: Sequence[str], known: Sequence[str]) -> tuple[str, 
 def ordered(values: Sequence[float], when: When | None = None) -> Choice:
     """One of numbers, those beside each other being alike."""
     return Choice(tuple(values), when, ordered=True)
+
+
+def check_texts(space: Space, signature: Signature, documents: bool) -> None:
+    """Raise `UnfitError` unless the task classifies texts, or `documents` of sentences."""
+    kind, wanted = "text_classification", 2 if documents else 1
+    if signature.kind == kind and len(signature.inputs.get("tokens", ())) == 3 - wanted:
+        read, given = ("documents", "single texts") if documents else ("single texts", "documents")
+        raise UnfitError(
+            f"{type(space).__name__} reads {read}, but the task gives {given}: set the task's option sentences to "
+            f"{str(documents).lower()}, or choose another space"
+        )
+    require(space, signature, kind, {"tokens": wanted}, {"logits": 1})

@@ -22,8 +22,8 @@ from typing import Any, final
 
 from search_spaces.decision import Choice, Decision, Value, When
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.space import Blueprint, Description, Signature, Space, require
-from search_spaces.text.options import ACTIVATIONS, named, ordered, rising
+from search_spaces.space import Blueprint, Description, Signature, Space
+from search_spaces.text.options import ACTIVATIONS, check_texts, named, ordered, rising
 from search_spaces.text.text_costs import TextCosts
 
 POOLINGS = ("max", "mean", "both")
@@ -96,7 +96,7 @@ class TextCnnSpace(Space):
         return tuple(map(tuple, self.widths_of(candidate))), *(candidate[name] for name in others)
 
     def check(self, signature: Signature) -> None:
-        require(self, signature, "text_classification", {"tokens": 1}, {"logits": 1})
+        check_texts(self, signature, documents=False)
 
     def blueprint(self, candidate: Candidate, signature: Signature) -> Blueprint:
         self.check(signature)

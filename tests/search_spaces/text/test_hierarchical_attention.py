@@ -85,7 +85,7 @@ def test_counts_are_those_of_the_network() -> None:
 
 
 def test_single_texts_are_refused() -> None:
-    with pytest.raises(UnfitError, match="choose another"):
+    with pytest.raises(UnfitError, match="sentences to true, or choose another"):
         HierarchicalAttentionSpace().check(
             Signature("text_classification", {"tokens": (9,)}, {"logits": (5,)}, {"tokens": 60})
         )

@@ -108,5 +108,5 @@ def test_wrong_options_are_refused(options: dict[str, tuple[float, ...]], said: 
 
 def test_documents_are_refused() -> None:
     documents = Signature("text_classification", {"tokens": (4, 9)}, {"logits": (5,)}, {"tokens": 60})
-    with pytest.raises(UnfitError, match="choose another"):
+    with pytest.raises(UnfitError, match="sentences to false, or choose another"):
         TextCnnSpace().check(documents)
