@@ -127,6 +127,10 @@ def test_the_penn_treebank_has_the_published_counts(data_root: Path) -> None:
     assert words.signature.vocabularies == {"tokens": 10_000}
     lines = [int((words.corpus.part(s) == words.corpus.vocabulary.numbers[END]).sum()) for s in ("train", "test")]
     assert lines == [42_068, 3_761]
+    characters = LanguageModel(dataset="ptb", root=str(data_root / "ptb"))
+    counts = [len(characters.corpus.part(split)) for split in ("train", "validation", "test")]
+    assert [round(count / 1000) for count in counts] == [5017, 393, 442]  # Mikolov et al. 2012
+    assert characters.signature.vocabularies == {"tokens": 51}  # 50, and the unknown one
 
 
 def test_tiny_shakespeare_has_the_published_counts(data_root: Path) -> None:

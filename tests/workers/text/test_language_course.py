@@ -115,12 +115,16 @@ def test_windows_of_random_length_take_steps_in_proportion(monkeypatch: pytest.M
 
 
 def test_the_score_needs_neither_the_batch_nor_the_window() -> None:
-    found = []
+    """It is that of one pass over the whole part, without dropout."""
+    state = train(LanguageModel(**SMALL), 1)[-1].state
+    assert state is not None
     for batch_size, steps in ((6, 16), (100, 3)):
         task = LanguageModel(**{**SMALL, "batch_size": batch_size, "steps": steps, "evaluation_streams": 1})
-        state = train(LanguageModel(**SMALL), 1)[-1].state
-        found.append(next(iter(task.train(network(task), Trial(1, CANDIDATE, epochs=1), state))).metrics["loss"])
-    assert found[0] == pytest.approx(found[1], rel=1e-6)
+        model, part = network(task), torch.from_numpy(task.corpus.validation).long()
+        (scored,) = task.train(model, Trial(1, CANDIDATE, epochs=1), state)
+        logits = model.eval()(part[None, :-1])[0].detach()
+        expected = functional.cross_entropy(logits[0], part[1:])
+        assert scored.metrics["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_the_test_part_is_read_once_and_proves_an_export() -> None:
@@ -161,6 +165,15 @@ def test_samples_go_on_with_the_validation_part() -> None:
     assert text.startswith("[given]\n" + "".join(vocabulary.decode(given)) + "\n\n[drawn at temperature 0.8]\n")
     assert len(text.rpartition("temperature 0.8]\n")[2]) == 21
     assert train(LanguageModel(**{**SMALL, "sample_tokens": 0}), 1)[-1].exhibits == {}
+
+
+def test_another_seed_draws_another_sample_of_the_same_model() -> None:
+    task, drawn = LanguageModel(**SMALL), []
+    state = train(task, 1)[-1].state
+    for seed in (1, 1, 2):
+        (scored,) = task.train(network(task), Trial(1, CANDIDATE, epochs=1, seed=seed), state)
+        drawn.append(scored.exhibits["samples.txt"])
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_words_are_scored_by_their_perplexity(tmp_path: Path) -> None:
