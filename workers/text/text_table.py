@@ -14,6 +14,7 @@ from workers.errors import NotFoundError, UserError
 from workers.image_source import digest, stamps
 from workers.text.labelled import PARTS, Labelled, TextSource
 
+LONGEST = 1 << 27  # characters of a field; the csv module refuses more than 131,072 unless it is told
 SPLIT = "split"  # the one column that may be missing, as long as no job names it
 
 
@@ -39,6 +40,7 @@ class TextTable(TextSource):
         return digest(*stamps(self.path))
 
     def read(self) -> Labelled:
+        limit = csv.field_size_limit(LONGEST)
         try:
             with (
                 gzip.open(self.path, "rt", encoding="utf-8-sig", newline="")
@@ -54,6 +56,8 @@ class TextTable(TextSource):
             raise UserError(f"{self.path} cannot be read ({error}): name a CSV file, plain or .gz") from error
         except csv.Error as error:
             raise UserError(f"{self.path} is no CSV that can be read ({error}): write it with a csv library") from None
+        finally:
+            csv.field_size_limit(limit)
 
     @property
     def _packed(self) -> bool:

@@ -64,6 +64,12 @@ def test_a_table_gives_back_what_was_written(tmp_path: Path, suffix: str, texts:
     assert set(found.parts) <= {""}
 
 
+def test_a_whole_book_is_one_field(tmp_path: Path) -> None:
+    book, limit = "word " * 40_000, csv.field_size_limit()
+    assert list(TextTable(table(tmp_path / "book.csv", [["label", "text"], ["a", book]])).read().texts) == [book]
+    assert csv.field_size_limit() == limit
+
+
 def test_columns_subsets_and_parts_are_named(tmp_path: Path) -> None:
     path = table(
         tmp_path / "named.csv",
