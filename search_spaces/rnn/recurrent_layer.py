@@ -42,9 +42,9 @@ class RecurrentLayer(nn.Module, ABC):
         mask = None
         if self.training and self.dropout:
             mask = functional.dropout(inputs.new_ones(inputs.shape[0], self.hidden), self.dropout)
-        step = self.stepping(mask)
-        outputs = []
-        for row in self.prepared(inputs).unbind(1):
+        step, prepared, outputs = self.stepping(mask), self.prepared(inputs), []
+        state = tuple(one.to(prepared.dtype) for one in state)  # which autocast may have made a smaller one
+        for row in prepared.unbind(1):
             output, state = step(row, state)
             outputs.append(output)
         return torch.stack(outputs, 1), *state

@@ -166,6 +166,18 @@ def test_a_step_can_be_exported_with_any_batch(cell: str) -> None:
         torch.testing.assert_close(program(tokens(5, 1), *state), model(tokens(5, 1), *state))
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_half_of_the_bits_give_nearly_the_same(cell: str) -> None:
+    model = network(cell, {**NONE, "hidden": 0.0}, layers=2)
+    state = tuple(torch.randn(2, 8) for _ in range(model.state_count))
+    with torch.no_grad():
+        expected = model(tokens(2, 5), *state)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(tokens(2, 5), *state)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.float(), other, rtol=0.1, atol=0.05)
+
+
 def test_options_reach_the_network() -> None:
     space = RecurrentCellSpace(dropout_embedding=0.1, dropout_input=0.2, dropout_hidden=0.3, dropout_output=0.4)
     arguments = space.blueprint(space.candidate_of("darts_v2"), SIGNATURE).arguments
