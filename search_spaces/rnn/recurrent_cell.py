@@ -36,12 +36,14 @@ OPTIONS = {
 class RecurrentCellSpace(Space):
     """A cell, in `layers` layers of `hidden` units between an embedding and a decoder, for `language_model`.
 
-    - `cell`: the family; `base`, the leaves of a tree (8); `nodes` (graph: 8, gated: 13; several let cells grow);
+    - `cell`: the family; `base`, the leaves of a tree (8); `nodes` (graph: 8, gated: 13; of several, cells have one);
       `output` of a graph: `mean` of all nodes, or `loose_ends`; `states` of a gated cell, at most (2); `activations`,
       and `kinds` of a gated cell's nodes, to choose from (all).
     - `hidden`, `embedding` (as `hidden`): sizes; `tied`: whether the decoder has the embedding's weights.
     - `dropout_embedding` drops words, `dropout_input` what a layer reads, `dropout_hidden` what it carries on,
       `dropout_output` what the decoder reads: probabilities.
+
+    `smallest` and `grow` are there for graphs with several numbers of `nodes`.
     """
 
     cell: Literal["tree", "graph", "gated"] = "graph"
@@ -126,7 +128,7 @@ class RecurrentCellSpace(Space):
 
     @property
     def progressive(self) -> bool:
-        return len(self.family.sizes) > 1
+        return self.cell == "graph" and len(self.family.sizes) > 1
 
     def smallest(self) -> Iterator[Candidate]:
         """The different cells of the least number of nodes, one by one."""
