@@ -15,9 +15,9 @@ from workers.recipe import Recipe
 class LanguageRecipe(Recipe):
     """Further settings of the training of a language model; `batch_size` is how many streams are read side by side.
 
-    `activation_penalty` and `temporal_penalty` weigh the mean square of what the logits are read from, and of its change
-    from one token to the next (AR and TAR of Merity, Keskar & Socher 2018, both here behind dropout). `random_steps`
-    draws the length of each window around `steps`, as they do, with the learning rate in proportion.
+    `activation_penalty` and `temporal_penalty` weigh the mean square of what the logits are read from, and of its
+    change from one token to the next (AR and TAR of Merity, Keskar & Socher 2018, both here behind dropout).
+    `random_steps` draws the length of each window around `steps`, as they do, with the learning rate in proportion.
     """
 
     optimizer: str = "adam"
