@@ -50,8 +50,8 @@ class Setting:
     """How large everything is: `characters` are those of one epoch, `longer` the epochs of the last training."""
 
     text: str
-    characters: int = 400_000
-    trials: int = 20
+    characters: int = 300_000
+    trials: int = 15
     longer: int = 4
     hidden: int = 64
 
