@@ -14,7 +14,7 @@ from search_spaces.space import Signature
 from workers.errors import NotFoundError, UserError
 from workers.objectives import Direction, Objective
 from workers.task import Deployed, Epoch, State, Task
-from workers.text.dates import Dates, located
+from workers.text.dates import Dates
 from workers.text.pair_data import UNITS, PairData, Spelling, pair_data
 from workers.text.pair_recipe import PairRecipe
 from workers.text.pair_table import SPLIT, PairTable
@@ -137,9 +137,6 @@ class SequenceToSequence(PairRecipe, Task):
         return {"tokens": self.tokens, "vocabulary": list(self.pairs.vocabulary.tokens)}
 
     def prepare(self) -> None:
-        if isinstance(self.source, Dates):
-            for name in self.locales:
-                located(name)
         self.pairs  # noqa: B018 - loads and keeps them
 
     def located(self) -> Mapping[str, Json]:

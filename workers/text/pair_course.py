@@ -25,6 +25,7 @@ from workers.trial import Trial
 
 JUDGED = 256  # texts that are scored side by side
 SHOWN = 20  # texts of which people see what was written
+WIDEST = 60  # tokens on each side of an attention map
 KEPT = 8  # examples that are kept of the test part
 
 
@@ -152,8 +153,8 @@ class PairCourse(Supervised[PairBatch]):
         weights = self.network.decode(given, source, self.network.encode(source)).weights
         if weights is None:
             return shown
-        rows, columns = (data.vocabulary.decode(one) for one in (numbers, part.sources[0]))
-        return shown | {"attention.json": attention(rows, columns, weights[0].tolist())}
+        rows, columns = (data.vocabulary.decode(one[:WIDEST]) for one in (numbers, part.sources[0]))
+        return shown | {"attention.json": attention(rows, columns, weights[0, :WIDEST, :WIDEST].tolist())}
 
 
 def bleu(outputs: Sequence[str], wanted: Sequence[str], unit: str) -> float:

@@ -6,53 +6,24 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 import torch
+from pair_networks import CPU, a_batch, course_of, model_of, task_of
 from torch import nn
 from torch.nn import functional
 
 from search_spaces.decisions import Candidate
-from search_spaces.rnn.seq2seq import Seq2SeqSpace
-from search_spaces.rnn.seq2seq_network import Seq2SeqNetwork
 from workers.errors import UserError
 from workers.task import Epoch
 from workers.tasks.sequence_to_sequence import SequenceToSequence
 from workers.text.beam import Hypothesis, search
-from workers.text.pair_batches import PairBatch, tensors_of
+from workers.text.pair_batches import tensors_of
 from workers.text.pair_course import PairCourse, Writing, bleu
 from workers.text.pair_data import BEGUN, ENDED
 from workers.text.pair_recipe import PairRecipe, sampled_share
 from workers.trial import Trial
-
-CPU = torch.device("cpu")
-
-
-def task_of(**options: Any) -> SequenceToSequence:
-    return SequenceToSequence(**{"examples": 60, "batch_size": 8, "device": "cpu", **options})
-
-
-def space_of(**options: Any) -> Seq2SeqSpace:
-    few = {"layers": [1], "hidden": [8], "embedding": [6], "dropout": [0.0], "pointer": [False]}
-    return Seq2SeqSpace(**{**few, **options})
-
-
-def model_of(task: SequenceToSequence, **options: Any) -> Seq2SeqNetwork:
-    space = space_of(**options)
-    torch.manual_seed(5)
-    model = space.build(space.decisions.sample(Random(0)), task.signature)
-    assert isinstance(model, Seq2SeqNetwork)
-    return model
-
-
-def course_of(task: SequenceToSequence, model: nn.Module, how: Writing | None = None) -> PairCourse:
-    return PairCourse(task, how or Writing(), task.pairs, model, Trial(0, Candidate({})), CPU, None)
-
-
-def a_batch(task: SequenceToSequence, count: int = 5) -> PairBatch:
-    return tensors_of(task.pairs, "train").take(range(count), CPU)
 
 
 def test_the_loss_is_that_of_the_right_tokens_one_after_the_other() -> None:
@@ -241,65 +212,6 @@ def test_the_test_part_is_counted_and_its_answers_are_kept() -> None:
     for found, right in zip(deployed.module(*inputs), outputs, strict=True):
         torch.testing.assert_close(found, right)
     assert inputs[0].shape == (8, task.signature.inputs["source"][0])
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch about itself
-@pytest.mark.parametrize(
-    ("unit", "attention"), [("lstm", "additive"), ("gru", "none"), ("rnn", "general"), ("gru", "general")]
-)
-def test_the_exported_halves_write_what_the_network_writes(unit: str, attention: str) -> None:
-    from nas.exporters.pt2 import free_batch
-
-    task = task_of()
-    model = model_of(task, unit=[unit], attention=[attention], bidirectional=[True], pointer=[attention == "general"])
-    deployed = task.deployable(model, Candidate({}))
-    programs = {
-        name: torch.export.export(one.module, one.examples, dynamic_shapes=free_batch(one)).module()
-        for name, one in deployed.items()
-    }
-    sources = tensors_of(task.pairs, "test").take(range(5), CPU).source
-    source = functional.pad(sources, (0, task.signature.inputs["source"][0] - sources.shape[1]))
-    with torch.no_grad():
-        carried, last = programs["encoder"](source), torch.full((5,), BEGUN)
-        fixed = carried[model.state_count :]
-        found = []
-        for _ in range(4):
-            read = (source,) if fixed else ()
-            logits, *state = programs["step"](last, *read, *carried)
-            found.append(logits)
-            carried, last = (*state, *fixed), logits.argmax(1)
-        right = model(source, torch.stack([torch.full((5,), BEGUN), *(one.argmax(1) for one in found[:-1])], 1))
-    torch.testing.assert_close(torch.stack(found, 1), right)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch about itself
-@pytest.mark.parametrize(("unit", "attention"), [("gru", "additive"), ("lstm", "none")])
-def test_the_halves_survive_onnx(unit: str, attention: str, tmp_path: Path) -> None:
-    import onnxruntime
-
-    from nas.exporters.onnx import _silence
-    from nas.exporters.pt2 import free_batch
-
-    task = task_of()
-    model = model_of(task, unit=[unit], attention=[attention], bidirectional=[True], pointer=[attention != "none"])
-    for name, one in task.deployable(model, Candidate({})).items():
-        with _silence():
-            names = {"input_names": list(one.inputs), "output_names": list(one.outputs)}
-            program = torch.onnx.export(
-                one.module, one.examples, dynamo=True, verbose=False, dynamic_shapes=free_batch(one), **names
-            )
-            assert program is not None
-            program.save(tmp_path / f"{name}.onnx")
-        session = onnxruntime.InferenceSession(tmp_path / f"{name}.onnx", providers=["CPUExecutionProvider"])
-        for batch in (1, 2):
-            given = [tensor[:batch] for tensor in one.examples]
-            named = {key: tensor.numpy() for key, tensor in zip(one.inputs, given, strict=True)}
-            with torch.no_grad():
-                right = one.module(*given)
-            for found, expected in zip(session.run(None, named), right, strict=True):
-                torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
