@@ -7,8 +7,8 @@ Three ways to spend the same: torch's LSTM, whose learning rate and dropout the 
 graph cells (8 nodes, as in ENAS and DARTS) together with these two settings; and the surrogate over the same space. All
 have the same frame (one layer, tied embeddings: `spaces/framed_cells.py`), equally many parameters within 2 %, trials,
 characters to learn from, and one worker with one thread. The best of each by the validation part is trained once more,
-for longer, and reads the test part once. It is small on purpose: 86,000 parameters; each of 20 trials reads the first
-400,000 characters once, the last training four times. So it says what learns most in a short time, not which cell is
+for longer, and reads the test part once. It is small on purpose: 86,000 parameters; each of 15 trials reads the first
+300,000 characters once, the last training four times. So it says what learns most in a short time, not which cell is
 best in the end.
 
 `--journal FOLDER` keeps the searches: one that is there is not made again, one that was interrupted goes on.
