@@ -122,5 +122,5 @@ def _rows(evaluation: Evaluation, across: int) -> int:
 
 
 def _picture(images: Tensor, across: int) -> bytes:
-    scale = max(1, SIDE // max(images.shape[2:]) // 2)
+    scale = max(1, SIDE // max(images.shape[2:]))
     return picture(list(torch.split(images / 2 + 0.5, across)), scale=scale)

@@ -72,6 +72,10 @@ class ImageGeneration(ImageOptions, GenerationRecipe, Task):
         """How many classes the data set has; looks at data of which that is unknown."""
         return len(self.images.classes) if self.source.classes is None else self.source.classes
 
+    def prepare(self) -> None:
+        """Load the data, and train the classifier where it is not kept yet: no trial's time."""
+        self._evaluation()
+
     def train(self, model: nn.Module | None, trial: Trial, state: State | None) -> Iterator[Epoch]:
         """Metrics `fid`, `inception_score`, `precision`, `recall` of the validation part, `test_fid`, ... of the test.
 
