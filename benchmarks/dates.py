@@ -42,10 +42,10 @@ TITLES = {"lstm": "LSTM without attention, tuned", "random": "random", "surrogat
 class Setting:
     """How large everything is: `longer` are the epochs of the last training; the sizes are those of the space."""
 
-    examples: int = 5000
+    examples: int = 10000
     trials: int = 16
-    epochs: int = 2
-    longer: int = 10
+    epochs: int = 1
+    longer: int = 8
     parameters: int = 150_000
     hidden: Sequence[int] = (32, 64, 96, 128)
     embedding: Sequence[int] = (16, 32, 64)
