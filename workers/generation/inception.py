@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from workers.errors import UserError
 from workers.generation.extractor import Extractor
+from workers.generation.metrics_library import declare_operators
 
 SIDE = 299
 REMEDY = "use features: classifier, which needs nothing, or pip install torchvision and put its weights where it looks"
@@ -40,6 +41,7 @@ class Inception(Extractor):
 
 def inception() -> Inception:
     """With the weights for ImageNet, downloaded by torchvision where they are not there yet."""
+    declare_operators()
     try:
         from torchvision.models import Inception_V3_Weights, inception_v3
 

@@ -22,7 +22,7 @@ def image_metrics() -> ModuleType:
 
     Where torchvision's compiled operators do not load, their schemas are declared, so that its import goes through.
     """
-    _declare_operators()
+    declare_operators()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -37,7 +37,8 @@ def image_metrics() -> ModuleType:
     return torchmetrics.image
 
 
-def _declare_operators() -> None:
+def declare_operators() -> None:
+    """Let torchvision be imported beside a torch that it was not built for, as far as Python code goes."""
     found = find_spec("torchvision")
     if found is None or found.origin is None or hasattr(torch.ops.torchvision, "nms"):
         return
