@@ -67,7 +67,7 @@ class Reconstructing(Supervised[Tensor]):
     def score(self, split: str) -> Score:
         self.model.eval()
         images = light_of(self.data, split, self.device)
-        generator = torch.Generator().manual_seed(derived(self.trial.seed, "score", split))
+        generator = torch.Generator().manual_seed(derived(self.recipe.split_seed, "score", split))
         sums = {"mse": 0.0}
         for places in torch.arange(len(images)).tensor_split(math.ceil(len(images) / JUDGED_AT_ONCE)):
             for name, value in self.judged(images.take(places), generator).items():

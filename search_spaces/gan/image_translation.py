@@ -70,6 +70,10 @@ class ImageTranslationSpace(Space):
         for name in ("depths", "blocks", "widths", "discriminator_widths", "discriminator_layers"):
             if getattr(self, name) or name not in ("depths", "discriminator_layers"):
                 rising(name, getattr(self, name))
+        if self.depths and self.depths[0] < 2:
+            raise DecisionError(
+                "depths has 1, but a U-Net with a skip halves an image twice at least: name larger ones"
+            )
         for name in ("conditional", "dropouts"):
             if not getattr(self, name):
                 raise DecisionError(f"{name} is empty, but needs a value: name at least one")

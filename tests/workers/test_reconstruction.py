@@ -18,6 +18,7 @@ from torch.nn import functional
 from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate
 from search_spaces.gan.autoencoder_network import Autoencoder
+from workers.checkpoint import load
 from workers.errors import DivergedError, UserError
 from workers.objectives import Outcome
 from workers.plugins import Spec
@@ -180,8 +181,6 @@ def test_what_is_handed_over_can_be_exported_in_halves(kind: str) -> None:
 
 
 def test_a_variational_training_with_noise_goes_on_exactly(tmp_path: Path) -> None:
-    from workers.checkpoint import load
-
     task = {"train_examples": 40, "validation_examples": 20, "noise": "gaussian"}
     space = {"kinds": ["variational"], "latents": [4], "dropouts": [0.2]}
     shop = Workshop(Setup("r", Spec("reconstruction", task), Spec("autoencoder", space), artifacts=str(tmp_path)))

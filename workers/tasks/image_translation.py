@@ -77,7 +77,7 @@ class ImageTranslation(TranslationRecipe, ImageOptions, Task):
         if self.pairs == "grey_to_colour" and channels != 3:
             raise UserError(
                 f"pairs is grey_to_colour, but the images of {self.dataset} have {channels} channel, no colour: take "
-                f"another of {', '.join(PAIRS)}, or images in colour such as cifar10"
+                f"one of {', '.join(PAIRS[1:])}, or images in colour such as cifar10"
             )
         given = 1 if self.pairs in ("grey_to_colour", "edges_to_image") else channels
         return Signature("image_translation", {"image": (given, *size)}, {"translated": (channels, *size)})

@@ -136,7 +136,7 @@ class Translating(Course):
     def score(self, split: str) -> Score:
         self.model.eval()
         images = light_of(self.task.images, split, self.device)
-        generator = torch.Generator().manual_seed(derived(self.trial.seed, "score", split))
+        generator = torch.Generator().manual_seed(derived(self.task.split_seed, "score", split))
         sums = {"mae": 0.0, "mse": 0.0, "ssim": 0.0}
         for places in torch.arange(len(images)).tensor_split(math.ceil(len(images) / JUDGED_AT_ONCE)):
             sides = sides_of(self.task, *(images.take(places),) * 2, generator)
@@ -161,7 +161,7 @@ class Translating(Course):
     def shown(self, images: Light) -> Sides:
         """The first images of a part, the same ones after every epoch."""
         first = images.take(torch.arange(min(SHOWN, len(images))))
-        return sides_of(self.task, first, first, torch.Generator().manual_seed(derived(self.trial.seed, "shown")))
+        return sides_of(self.task, first, first, torch.Generator().manual_seed(derived(self.task.split_seed, "shown")))
 
     def samples(self, sides: Sides) -> bytes:
         """A picture: inputs, under them what is made of these, and under that the truth."""
