@@ -32,8 +32,16 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return fmean(values), float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
 
 
+def share(values: Sequence[float]) -> str:
+    """The mean of shares with its interval, in per cent; of one value no interval."""
+    mean, half = interval(values)
+    return f"{mean:.2%}" if math.isnan(half) else f"{mean:.2%} ± {half:.2%}"
+
+
 def verdict(first: Sequence[float], second: Sequence[float]) -> str:
-    """How `first` compares with `second`, pair by pair; more is better."""
+    """How `first` compares with `second`, both shares, pair by pair; more is better."""
     mean, half = interval([a - b for a, b in zip(first, second, strict=True)])
-    said = "no difference" if not abs(mean) > half else "better" if mean > 0 else "worse"
+    if math.isnan(half):
+        return f"one seed cannot tell: {mean:+.2%}"
+    said = "no difference" if abs(mean) <= half else "better" if mean > 0 else "worse"
     return f"{said}: {mean:+.2%} ± {half:.2%}"

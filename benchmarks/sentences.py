@@ -29,7 +29,7 @@ from typing import Any, final
 if sys.path[0] == str(Path(__file__).resolve().parent):
     sys.path.append(sys.path.pop(0))  # a benchmark is called like the package parameter_server
 
-from few_seeds import finished, interval, verdict
+from few_seeds import finished, share, verdict
 from figure import setting as machine
 
 from search_spaces.decisions import Candidate
@@ -142,8 +142,7 @@ def say(subset: str, found: Mapping[str, Sequence[Found]], setting: Setting) -> 
     print("|  | parameters | best of the search | trained again | test | seconds of a search |")
     print("|---|---:|---:|---:|---:|---:|")
     for way, runs in found.items():
-        columns = [interval([getattr(one, name) for one in runs]) for name in ("search", "validation", "test")]
-        cells = " | ".join(f"{mean:.2%} ± {half:.2%}" for mean, half in columns)
+        cells = " | ".join(share([getattr(one, name) for one in runs]) for name in ("search", "validation", "test"))
         count, seconds = (fmean(getattr(one, name) for one in runs) for name in ("parameters", "seconds"))
         print(f"| {TITLES[way]} | {count:,.0f} | {cells} | {seconds:.0f} |")
     print("\nMean over seeds ± half of the 95 % interval (Student). On the test part, seed by seed:\n")

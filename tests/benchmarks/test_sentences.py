@@ -62,7 +62,9 @@ def test_a_difference_is_only_said_where_its_interval_is_on_one_side() -> None:
     assert few_seeds.verdict([0.9, 0.91, 0.92], [0.8, 0.81, 0.825]).startswith("better: +9.8")
     assert few_seeds.verdict([0.8, 0.81, 0.825], [0.9, 0.91, 0.92]).startswith("worse: -9.8")
     assert few_seeds.verdict([0.9, 0.8, 0.85], [0.8, 0.9, 0.85]).startswith("no difference")
-    assert few_seeds.verdict([0.9], [0.8]).startswith("no difference")
+    assert few_seeds.verdict([0.9], [0.8]) == "one seed cannot tell: +10.00%"
+    assert few_seeds.share([0.9]) == "90.00%"
+    assert few_seeds.share([0.8, 0.81, 0.825]) == "81.17% ± 3.13%"
 
 
 def test_missing_data_are_named(tmp_path: Path) -> None:
