@@ -15,15 +15,16 @@ class PeepholeLayer(RecurrentLayer):
     """An LSTM with a weight from each number c of the memory to each of its three gates.
 
     i, f = sigmoid(W x + U h + p * c + b); c' = f * c + i * tanh(W x + U h + b); o = sigmoid(W x + U h + p * c' + b);
-    h' = o * tanh(c'). `peepholes` has a row for i, f and o. The state is h, c. Without peepholes this is torch's LSTM,
-    whose two biases are one here.
+    h' = o * tanh(c'). The weights p are `early` for i and f, side by side, and `late` for o. The state is h, c. Where
+    both are 0, this is torch's LSTM, whose two biases are one here.
     """
 
     def __init__(self, inputs: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__(hidden, [hidden, hidden], dropout)
         self.inputs = nn.Linear(inputs, 4 * hidden)
         self.state = nn.Linear(hidden, 4 * hidden, bias=False)
-        self.peepholes = nn.Parameter(torch.empty(3, hidden))
+        self.early = nn.Parameter(torch.empty(1, 2 * hidden))
+        self.late = nn.Parameter(torch.empty(1, hidden))
         self.begin()
 
     def prepared(self, inputs: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ class PeepholeLayer(RecurrentLayer):
 
     def stepping(self, mask: Tensor | None) -> Step:
         weight, size = self.state.weight.t(), self.hidden
-        early, late = self.peepholes[:2].reshape(1, -1), self.peepholes[2]
+        early, late = self.early, self.late
 
         def step(row: Tensor, state: State) -> tuple[Tensor, State]:
             given, memory = state

@@ -14,6 +14,7 @@ from search_spaces.rnn.peephole_layer import PeepholeLayer
 from search_spaces.rnn.recurrent_layer import RecurrentLayer
 from search_spaces.rnn.sequences import halved, turned
 from search_spaces.rnn.stack_plan import StackPlan
+from search_spaces.rnn.whole_texts import read_whole
 from search_spaces.rnn.word_embedding import locked_dropout
 
 
@@ -43,9 +44,9 @@ class Stack(nn.Module):
             if number and self.plan.pyramidal:
                 vectors, lengths = halved(vectors, lengths)
             vectors = self._dropped(vectors)
-            outputs = self.forwards[number](vectors)[0]
+            outputs = read_whole(self.forwards[number], vectors)
             if self.plan.bidirectional:
-                back = self.backwards[number](turned(vectors, lengths))[0]
+                back = read_whole(self.backwards[number], turned(vectors, lengths))
                 outputs = torch.cat([outputs, turned(back, lengths)], 2)
             vectors = self._connected(number, vectors, outputs)
         return self._dropped(vectors), lengths

@@ -26,7 +26,7 @@ def recomputed(layer: PeepholeLayer, text: np.ndarray) -> np.ndarray:
     own = {name: weight.detach().double().numpy() for name, weight in layer.named_parameters()}
     (wi, wf, wg, wo), (ui, uf, ug, uo) = (np.split(own[f"{part}.weight"], 4) for part in ("inputs", "state"))
     bi, bf, bg, bo = np.split(own["inputs.bias"], 4)
-    pi, pf, po = own["peepholes"]
+    (pi, pf), po = np.split(own["early"][0], 2), own["late"][0]
     given = memory = np.zeros(5)
     outputs = []
     for x in text:
@@ -58,7 +58,8 @@ def test_without_peepholes_it_is_the_lstm_of_torch_with_its_gradients(layer: Pee
     ours, theirs = dict(layer.named_parameters()), dict(lstm.named_parameters())
     names = {"weight_ih_l0": "inputs.weight", "weight_hh_l0": "state.weight", "bias_ih_l0": "inputs.bias"}
     with torch.no_grad():
-        layer.peepholes.zero_()
+        layer.early.zero_()
+        layer.late.zero_()
         theirs["bias_hh_l0"].zero_()
         for one, other in names.items():
             theirs[one].copy_(ours[other])

@@ -238,20 +238,22 @@ def test_the_other_kind_of_task_names_the_option_to_set() -> None:
 EXPORTED = [
     {"unit": "lstm", "readout": "attention", "pyramidal": True, "connection": "highway"},
     {"unit": "peephole_lstm", "readout": "last", "pyramidal": False, "connection": "residual"},
-    {"unit": "rnn", "readout": "max", "pyramidal": True, "connection": "none"},
+    {"unit": "searched", "readout": "max", "pyramidal": True, "connection": "none"},
 ]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("fixed", EXPORTED, ids=lambda fixed: fixed["unit"])
 def test_classifiers_export_with_a_free_batch(fixed: Mapping[str, Any], tmp_path: Path) -> None:
-    space, signature = SPACES["text_classification"]
-    candidate = space.decisions.complete({"layers": 2, "bidirectional": True, **fixed}, Random(0))
-    model = space.build(candidate, signature).eval()
+    cell = {"family": "graph", "nodes": [["tanh", 0]], "output": [1]}  # a large one takes a minute
+    space = RecurrentStackSpace(layers=[2], hidden=[4], embedding=[4], bidirectional=[True], cell=cell)
+    model = space.build(space.decisions.complete(fixed, Random(0)), TEXTS).eval()
     exported(model, (texts([5, 2], 5, 0),), (texts([5, 2, 1, 4, 3], 5, 1),), tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("unit", ["gru", "searched"])
 def test_language_models_export_with_their_state(unit: str, tmp_path: Path) -> None:
     space, signature = SPACES["language_model"]
