@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch._higher_order_ops.scan import scan
 
 from search_spaces.rnn.recurrent_layer import RecurrentLayer
 
@@ -18,6 +17,8 @@ def read_whole(layer: nn.Module, vectors: Tensor) -> Tensor:
     if not isinstance(layer, RecurrentLayer) or not torch.compiler.is_exporting():
         outputs: Tensor = layer(vectors)[0]
         return outputs
+    from torch._higher_order_ops.scan import scan  # only here: no name that torch promises to keep
+
     step = layer.stepping(None)
 
     def taken(state: list[Tensor], row: Tensor) -> tuple[list[Tensor], Tensor]:
