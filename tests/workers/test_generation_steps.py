@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from workers.generation import collapse
-from workers.generation.adversarial import Encounter
+from workers.generation.adversarial import Judge
 from workers.generation.course import AdversarialCourse
+from workers.generation.energies import squared_errors
 from workers.generation.replay import Replay
 from workers.trial import Trial
 
@@ -141,15 +142,20 @@ def test_an_heir_begins_as_it_was_left() -> None:
 
 def test_margin_adaptive_begins_with_the_real_images_alone() -> None:
     made = course(task_of(objective="margin_adaptive"))
-    seen: list[bool] = []
-    given = made.loss.discriminator
+    weight, image = (made.pair.model.get_parameter(f"{n}.weight") for n in ("discriminator.code", "generator.image"))
+    before, still = weight.detach().clone(), image.detach().clone()
+    seen: list[float] = []
+    begin = made.loss.begin
 
-    def watched(met: Encounter) -> Tensor:
-        seen.append(torch.equal(met.real, met.fake))
-        return given(met)
+    def watched(pretrained: float) -> None:
+        seen.append(pretrained)
+        begin(pretrained)
+        assert not torch.equal(weight, before)
+        assert torch.equal(image, still)
+        energies = squared_errors(Judge(made.pair.discriminator, None), made.light.take(torch.arange(60)) * 2 - 1)
+        assert pretrained == pytest.approx(energies.mean().item(), rel=0.1)  # dropout draws anew
 
-    made.loss.discriminator = watched  # type: ignore[method-assign]
-    made.epoch(0)
-    assert seen == [True] * 3 + [False] * 3
-    made.epoch(1)
-    assert seen[6:] == [False] * 3
+    made.loss.begin = watched  # type: ignore[method-assign]
+    for number in range(2):
+        made.epoch(number)
+    assert len(seen) == 1

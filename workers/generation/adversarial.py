@@ -53,7 +53,7 @@ class Encounter:
 class AdversarialLoss(ABC):
     """What both networks minimise; holds whatever an objective carries from step to step."""
 
-    pretrains = False  # whether the discriminator first sees all real images once, alone
+    pretrains = False  # whether the discriminator first sees all real images once, alone, by the two methods below
 
     @abstractmethod
     def discriminator(self, seen: Encounter) -> Tensor:
@@ -62,6 +62,13 @@ class AdversarialLoss(ABC):
     @abstractmethod
     def generator(self, judge: Judge, fake: Tensor) -> Tensor:
         """The mean loss of the generator, which made `fake`."""
+
+    def pretraining(self, judge: Judge, real: Tensor) -> Tensor:
+        """The mean loss of the discriminator before there is a generator."""
+        raise NotImplementedError(f"{type(self).__name__} has no training of the discriminator alone")
+
+    def begin(self, pretrained: float) -> None:
+        """Hear what `pretraining` came to, over all real images."""
 
     def limit(self, discriminator: nn.Module) -> None:
         """Put the discriminator's weights back into their bounds, after each of its steps."""

@@ -140,14 +140,18 @@ class AdversarialCourse(Course):
             losses.made += len(real)
 
     def _pretrain(self, generator: torch.Generator) -> None:
-        """One pass over the real images alone."""
-        for places in torch.randperm(len(self.light), generator=generator).tensor_split(self.steps):
-            real, labels = self._real(places)
-            self.pair.pace(0.0)
-            self.pair.step_discriminator(
-                self.loss.discriminator(Encounter(Judge(self.pair.discriminator, labels), real, real, generator))
-            )
-        self.loss.end_epoch()
+        """One pass over the real images alone, and one to see what came of it."""
+        batches = torch.randperm(len(self.light), generator=generator).tensor_split(self.steps)
+        self.pair.pace(0.0)
+        for places in batches:
+            self.pair.step_discriminator(self._alone(places))
+        with torch.no_grad():
+            total = sum(float(self._alone(places)) * len(places) for places in batches)
+        self.loss.begin(total / len(self.light))
+
+    def _alone(self, places: Tensor) -> Tensor:
+        real, labels = self._real(places)
+        return self.loss.pretraining(Judge(self.pair.discriminator, labels), real)
 
     def _real(self, places: Tensor) -> tuple[Tensor, Tensor | None]:
         labels = None if self.evaluation.latent.classes is None else self.light.named(places)

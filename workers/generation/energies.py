@@ -51,7 +51,7 @@ class EnergyBased(AdversarialLoss):
 class MarginAdaptive(AdversarialLoss):
     """Energy-based, with a margin that falls to the mean energy of real images (Wang et al. 2017, arXiv 1704.03817).
 
-    After one pass over the real images alone, the margin is their mean energy in it. After an epoch it becomes that
+    After one pass over the real images alone, the margin is their mean energy. After an epoch it becomes that
     epoch's mean energy of real images where this is below the margin and below that of generated ones, and the
     latter did not fall since the epoch before (algorithm 1 there).
     """
@@ -59,16 +59,20 @@ class MarginAdaptive(AdversarialLoss):
     pretrains = True
 
     def __init__(self) -> None:
-        self.margin: float | None = None
+        self.margin = math.inf
         self.before = math.inf  # generated images' mean energy in the epoch before: the first never lowers the margin
         self._sums, self._counts = [0.0, 0.0], [0, 0]
 
     def discriminator(self, seen: Encounter) -> Tensor:
         real = squared_errors(seen.judge, seen.real)
         self._count(0, real)
-        if self.margin is None:
-            return real.mean()
         return real.mean() + relu(self.margin - squared_errors(seen.judge, seen.fake)).mean()
+
+    def pretraining(self, judge: Judge, real: Tensor) -> Tensor:
+        return squared_errors(judge, real).mean()
+
+    def begin(self, pretrained: float) -> None:
+        self.margin = pretrained
 
     def generator(self, judge: Judge, fake: Tensor) -> Tensor:
         energies = squared_errors(judge, fake)
@@ -83,16 +87,13 @@ class MarginAdaptive(AdversarialLoss):
         real, fake = (
             total / count if count else math.inf for total, count in zip(self._sums, self._counts, strict=True)
         )
-        if self.margin is None:
+        if real < self.margin and real < fake and self.before <= fake:
             self.margin = real
-        else:
-            if real < self.margin and real < fake and self.before <= fake:
-                self.margin = real
-            self.before = fake
+        self.before = fake
         self._sums, self._counts = [0.0, 0.0], [0, 0]
 
     def figures(self) -> Mapping[str, float]:
-        return {} if self.margin is None else {"margin": self.margin}
+        return {"margin": self.margin}
 
     def record(self) -> Mapping[str, Json]:
         return {"margin": self.margin, "before": None if math.isinf(self.before) else self.before}
