@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from workers.course import Score
-from workers.errors import UserError
+from workers.errors import DivergedError, UserError
 from workers.seeds import derived
 from workers.supervised import Supervised
 from workers.task import State
@@ -26,6 +26,7 @@ from workers.trial import Trial
 if TYPE_CHECKING:
     from workers.tasks.language_model import LanguageModel
 
+HOPELESS = 2  # times the loss of guessing evenly; 40 times that was seen
 ANSWERED = 8  # inputs, whose outputs prove an export
 PROMPT = 40  # tokens that a sample goes on from
 NARROW = 14  # of random lengths the deviation is a 14th: 5 at 70 steps, as published
@@ -95,6 +96,12 @@ class LanguageCourse(Supervised[tuple[int, int]]):
         recipe, numbers = self.language, self.corpus.part(split)
         self.model.eval()
         loss = mean_loss(self.model, Streams(numbers, recipe.evaluation_streams, self.device, whole=True), recipe.steps)
+        evenly = math.log(len(self.corpus.vocabulary))
+        if loss > HOPELESS * evenly and split == "validation":
+            raise DivergedError(
+                f"the loss is {loss:.3g} nats per token, where guessing evenly has {evenly:.3g}: training diverged, and a "
+                "lower learning rate may help"
+            )
         metrics = {"loss": loss, **derived_metrics(loss, recipe.unit)}
         exhibits = {"samples.txt": self.sample().encode()} if recipe.sample_tokens and math.isfinite(loss) else {}
         return Score(metrics, self._answers() if split == "test" else {}, exhibits)

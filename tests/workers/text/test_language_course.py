@@ -237,6 +237,17 @@ def test_penalties_see_what_the_logits_of_a_space_are_read_from(space: str, tied
     torch.testing.assert_close(last @ weights, logits, rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_far_worse_than_guessing_has_diverged() -> None:
+    task = LanguageModel(**SMALL)
+    model = network(task)
+    with torch.no_grad():
+        model.load_state_dict({name: 200 * value for name, value in model.state_dict().items()})
+    trial = Trial(1, CANDIDATE, epochs=0)
+    state = State(1, {f"model/{name}": value for name, value in model.state_dict().items()})
+    with pytest.raises(DivergedError, match="guessing evenly"):
+        list(task.train(model, trial, state))
+
+
 def test_what_cannot_be_trained_is_said() -> None:
     task = LanguageModel(**{**SMALL, "batch_size": 2000})
     with pytest.raises(UserError, match="batch_size is 2000 streams"):
