@@ -99,7 +99,7 @@ class LanguageCourse(Supervised[tuple[int, int]]):
         evenly = math.log(len(self.corpus.vocabulary))
         if loss > HOPELESS * evenly and split == "validation":
             raise DivergedError(
-                f"the loss is {loss:.3g} nats per token, where guessing evenly has {evenly:.3g}: training diverged, and "
+                f"the loss is {loss:.3g} nats per token, where guessing evenly has {evenly:.3g}: training diverged; "
                 "a lower learning rate may help"
             )
         metrics = {"loss": loss, **derived_metrics(loss, recipe.unit)}

@@ -68,7 +68,7 @@ def test_pix2pix_has_its_published_size() -> None:
 
 
 def test_cyclegan_has_its_published_size() -> None:
-    """11,378,179 and 2.765 M (the same repository, issues 45 and 1152)."""
+    """11,378,179 and 2.765 M (as the same repository prints them)."""
     network = published("residual", "instance", False, (3, 256, 256))
     assert parameters(network.generator) == 11_378_179
     assert parameters(network.discriminator) == 2_764_737
