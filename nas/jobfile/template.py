@@ -19,7 +19,8 @@ task:
   # learning_rate: {range: [0.01, 0.2], log: true}
   # optimizer: {choice: [momentum, adam]}
 
-# What can be built: layers, nasnet, pnas, darts, or your own my_module:MySpace
+# What can be built: for images layers, nasnet, pnas, darts; recurrent networks, GANs and the tasks that they fit are in
+# docs/networks.md; or your own my_module:MySpace
 space:
   name: pnas
   blocks: 3

@@ -1,4 +1,4 @@
-"""docs/jobs.md names every key and every option there is."""
+"""docs/jobs.md and docs/networks.md name every key and every option there is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from workers.plugins import available, load
 from workers.pool import Pool
 from workers.task import Task
 
-PAGE = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = "".join((DOCS / name).read_text() for name in ("jobs.md", "networks.md"))
 NAMED = set(re.findall(r"`([a-z_0-9]+)`", PAGE)) | set(re.findall(r"^([a-z_]+):", PAGE, re.MULTILINE))
 FOLDERS: dict[str, type] = {
     "search_spaces": Space,
