@@ -33,7 +33,11 @@ from language_models import finished, interval
 
 LEAST = 0.99
 CLASSIC = {"unit": ["lstm"], "bidirectional": [False], "attention": ["none"], "pointer": [False]}
-WAYS = {"lstm": (CLASSIC, "surrogate"), "random": ({}, "random"), "surrogate": ({}, "surrogate")}
+WAYS: dict[str, tuple[dict[str, Any], str]] = {
+    "lstm": (CLASSIC, "surrogate"),
+    "random": ({}, "random"),
+    "surrogate": ({}, "surrogate"),
+}
 TITLES = {"lstm": "LSTM without attention, tuned", "random": "random", "surrogate": "surrogate"}
 
 

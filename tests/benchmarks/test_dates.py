@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dates import WAYS, Setting, measure, verdict
@@ -12,7 +13,7 @@ from search_spaces.rnn.seq2seq import Seq2SeqSpace
 
 def test_the_classic_network_is_one_of_the_space() -> None:
     setting = Setting()
-    sizes = {"layers": [1, 2], "hidden": list(setting.hidden), "embedding": list(setting.embedding)}
+    sizes: dict[str, Any] = {"layers": [1, 2], "hidden": list(setting.hidden), "embedding": list(setting.embedding)}
     classic, whole = (Seq2SeqSpace(**sizes, **WAYS[way][0]) for way in ("lstm", "surrogate"))
     assert set(classic.decisions["hidden"].points) == set(whole.decisions["hidden"].points)
     for name in classic.decisions:

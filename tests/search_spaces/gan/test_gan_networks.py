@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 import torch
+from built_gans import built
 from torch import Tensor, nn
 from torch.nn import functional
 
 from search_spaces.decision import Choice
 from search_spaces.decisions import Candidate, Decisions
+from search_spaces.gan.discriminators import CellDiscriminator, PlainDiscriminator
+from search_spaces.gan.energy_discriminator import EnergyDiscriminator
 from search_spaces.gan.gan import GanSpace
+from search_spaces.gan.gan_network import GanNetwork
 from search_spaces.gan.objectives import ENERGIES, SCORES
 from search_spaces.space import Signature
 
@@ -47,6 +51,9 @@ class Case:
         for _ in range(count):
             yield table.sample(generator)
 
+    def build(self, candidate: Candidate) -> GanNetwork:
+        return built(self.space, candidate, self.signature)
+
     def inputs(self, batch: int) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(3)
         noise = torch.randn(batch, 9, generator=generator)
@@ -69,7 +76,7 @@ cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @cases
 def test_images_are_of_the_task_s_shape_and_discriminators_give_what_they_say(case: Case) -> None:
     for candidate in case.candidates(12):
-        network = case.space.build(candidate, case.signature)
+        network = case.build(candidate)
         inputs = case.inputs(3)
         image = network(*inputs)
         assert image.shape == (3, *case.image)
@@ -84,7 +91,7 @@ def test_images_are_of_the_task_s_shape_and_discriminators_give_what_they_say(ca
 @cases
 def test_descriptions_equal_pairs(case: Case) -> None:
     for candidate in case.candidates(12):
-        network = case.space.build(candidate, case.signature)
+        network = case.build(candidate)
         described = case.space.describe(candidate, case.signature)
         assert described.parameters == sum(weight.numel() for weight in network.parameters())
         assert described.multiply_adds == multiply_adds(network.generator, case.inputs(1))
@@ -155,12 +162,18 @@ def test_graphs_are_in_order_and_whole(case: Case) -> None:
 def test_a_cell_is_what_autogan_says(order: str, norm: str, mode: str) -> None:
     """Two stages, the second with everything, written down again with torch's functions."""
     space = GanSpace(stages=(2,), generators=("cells",), widths=(5,))
-    cell = {"order": order, "norm": norm, "upsampling": mode, "shortcut": True}
+    cell: dict[str, str | bool] = {"order": order, "norm": norm, "upsampling": mode, "shortcut": True}
     values = {f"stage{stage}_{name}": value for stage in (1, 2) for name, value in cell.items()}
-    table = {"generator": "cells", "width": 5, "discriminator_width": 1.0, "discriminator_norm": "batch"}
+    table: dict[str, str | float] = {
+        "generator": "cells",
+        "width": 5,
+        "discriminator_width": 1.0,
+        "discriminator_norm": "batch",
+    }
     candidate = Candidate({**table, "discriminator_dropout": 0.0, "stages": 2, **values, "stage2_skip1": True})
     torch.manual_seed(1)
-    generator = space.build(candidate, Signature("image_generation", {"noise": (9,)}, {"image": (1, 8, 8)})).generator
+    signature = Signature("image_generation", {"noise": (9,)}, {"image": (1, 8, 8)})
+    generator = built(space, candidate, signature).generator
     for weight in generator.parameters():
         nn.init.normal_(weight, 0.1, 0.4)
     generator.train()
@@ -183,7 +196,7 @@ def test_a_cell_is_what_autogan_says(order: str, norm: str, mode: str) -> None:
     def larger(name: str, image: Tensor) -> Tensor:
         if mode == "transposed":
             return functional.conv_transpose2d(image, weights[f"{name}.0.weight"], weights[f"{name}.0.bias"], stride=2)
-        return nn.Upsample(scale_factor=2, mode=mode)(image)
+        return functional.interpolate(image, scale_factor=2.0, mode=mode)
 
     def convolved(name: str, image: Tensor, place: int, enlarge: str | None) -> Tensor:
         if order == "pre":
@@ -212,7 +225,7 @@ def test_the_class_changes_what_both_networks_say(condition: str, kind: str) -> 
     case = Case({"stages": (2,), "generators": (kind,), "condition": condition}, (1, 8, 8), 4)
     for candidate in case.candidates(6):
         torch.manual_seed(0)
-        network = case.space.build(candidate, case.signature).eval()
+        network = case.build(candidate).eval()
         for weight in network.parameters():
             nn.init.normal_(weight, 0.0, 0.5)
         noise = case.inputs(1)[0]
@@ -227,8 +240,10 @@ def test_discriminators_project_what_they_see_on_the_class(kind: str) -> None:
     """The score of a class, less that of none, is the inner product of its vector and the sum of each channel."""
     case = Case({"stages": (2,), "discriminators": (kind,), "discriminator_norms": ("none",)}, (1, 8, 8), 4)
     candidate = next(one for one in case.candidates(50) if one["objective"] in SCORES)
-    judge = case.space.build(candidate, case.signature).discriminator.eval()
+    judge = case.build(candidate).discriminator.eval()
     image, label = torch.randn(4, 1, 8, 8), torch.tensor([2, 0, 3, 3])
+    assert isinstance(judge, PlainDiscriminator | CellDiscriminator)
+    assert judge.classes is not None
     scores = judge(image, label)
     vectors = judge.classes.weight.detach().clone()
     nn.init.zeros_(judge.classes.weight)
@@ -243,7 +258,7 @@ def test_spectral_norms_are_the_largest_singular_values() -> None:
         case = Case({**options, "discriminator_dropouts": (0.0,)}, (1, 8, 8), 4)
         candidate = next(one for one in case.candidates(50) if one["objective"] in SCORES)
         torch.manual_seed(0)
-        judge = case.space.build(candidate, case.signature).discriminator.train()
+        judge = case.build(candidate).discriminator.train()
         image, label = torch.randn(4, 1, 8, 8), torch.arange(4)
         for _ in range(300):
             judge(image, label)
@@ -251,7 +266,7 @@ def test_spectral_norms_are_the_largest_singular_values() -> None:
         layers = [m for m in judge.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)]
         assert len(layers) > 3
         for layer in layers:
-            original = layer.parametrizations.weight.original.detach()  # type: ignore[union-attr]
+            original = layer.get_parameter("parametrizations.weight.original").detach()
             largest = torch.linalg.svdvals(original.flatten(1))[0]
             torch.testing.assert_close(layer.weight.detach(), original / largest, rtol=1e-3, atol=1e-5)
 
@@ -260,10 +275,10 @@ def test_spectral_norms_survive_a_file_and_a_copy() -> None:
     case = Case({"stages": (2,), "discriminator_norms": ("spectral",), "discriminator_dropouts": (0.0,)}, (1, 8, 8))
     for candidate in case.candidates(6):
         torch.manual_seed(0)
-        first = case.space.build(candidate, case.signature).discriminator.train()
+        first = case.build(candidate).discriminator.train()
         image = torch.randn(4, 1, 8, 8)
         first(image)
-        second = case.space.build(candidate, case.signature).discriminator.train()
+        second = case.build(candidate).discriminator.train()
         second.load_state_dict(first.state_dict())
         for _ in range(2):
             assert torch.equal(first(image), second(image))
@@ -274,7 +289,7 @@ def test_no_image_changes_what_is_said_of_another_without_batch_normalisation() 
     case = Case({"stages": (2,), "discriminator_norms": norms, "discriminator_dropouts": (0.0,)}, (1, 8, 8))
     image = torch.randn(4, 1, 8, 8)
     for candidate in case.candidates(12):
-        judge = case.space.build(candidate, case.signature).discriminator.train()
+        judge = case.build(candidate).discriminator.train()
         before = {name: tensor.clone() for name, tensor in judge.state_dict().items()}
         first = judge(image)[0]
         judge.load_state_dict(before)  # power iteration moves on with every batch, whatever it is
@@ -287,7 +302,7 @@ def test_fewer_stages_make_pixels_that_repeat() -> None:
     seen = set()
     for candidate in case.candidates(20):
         stages = int(candidate["stages"])
-        image = case.space.build(candidate, case.signature)(*case.inputs(2))
+        image = case.build(candidate)(*case.inputs(2))
         factor = 2 ** (3 - stages)
         small = image[:, :, ::factor, ::factor]
         assert torch.equal(small.repeat_interleave(factor, 2).repeat_interleave(factor, 3), image)
@@ -298,10 +313,13 @@ def test_fewer_stages_make_pixels_that_repeat() -> None:
 def test_an_auto_encoder_mirrors_itself() -> None:
     case = Case({"stages": (2,)}, (3, 16, 16))
     candidate = next(one for one in case.candidates(50) if one["objective"] in ENERGIES)
-    judge = case.space.build(candidate, case.signature).discriminator
-    down = [layer.weight.shape for layer in (*judge.encoder.layers, judge.code)]
-    up = [layer.weight.shape for layer in (*judge.layers, judge.image)]
-    assert up == down[::-1]
+    judge = case.build(candidate).discriminator
+    assert isinstance(judge, EnergyDiscriminator)
+    layers = [m for m in judge.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    down, up = layers[: len(layers) // 2], layers[len(layers) // 2 :]
+    assert down == [*judge.encoder.layers, judge.code]
+    assert up == [*judge.layers, judge.image]
+    assert [layer.weight.shape for layer in up] == [layer.weight.shape for layer in reversed(down)]
     image = torch.randn(2, 3, 16, 16)
     assert judge.encode(image).shape == (2, 7)
     assert torch.equal(judge.eval()(image), judge.decode(judge.encode(image)))
@@ -313,7 +331,7 @@ def test_generators_are_exported_with_a_free_batch(name: str) -> None:
     batch = torch.export.Dim("batch")
     for kind in ("plain", "cells"):
         candidate = next(one for one in case.candidates(50) if one["generator"] == kind)
-        generator = case.space.build(candidate, case.signature).generator.eval()
+        generator = case.build(candidate).generator.eval()
         inputs = case.inputs(2)
         program = torch.export.export(generator, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
         for size in (1, 5):
@@ -329,7 +347,7 @@ def test_generators_are_converted_to_onnx(name: str) -> None:
     plain = (one for one in case.candidates(90) if one["generator"] == "plain")
     cells = (one for one in case.candidates(90) if one["generator"] == "cells")
     for candidate in (*islice(plain, 1), *islice(cells, 3)):
-        generator = case.space.build(candidate, case.signature).generator.eval()
+        generator = case.build(candidate).generator.eval()
         inputs = case.inputs(2)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

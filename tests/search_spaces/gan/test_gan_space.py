@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from built_gans import built
 
 from nas.cli.picture import draw
 from search_spaces.decision import Choice, DecisionError
 from search_spaces.decisions import Candidate, Decisions
+from search_spaces.gan.cell_generator import CellGenerator
 from search_spaces.gan.gan import GanSpace
 from search_spaces.gan.objectives import ENERGIES, SCORES
 from search_spaces.gan.published_gans import AUTOGAN, DCGAN
@@ -114,10 +116,11 @@ def test_an_heir_s_first_cells_make_of_a_noise_what_those_of_its_parent_made() -
     space = GanSpace(stages=(1, 2), generators=("cells",), widths=(4,))
     parent = under(space, "hinge").complete({"stages": 1}, Random(0))
     child = next(iter(space.grow(parent)))
-    old, new = (space.build(candidate, DIGITS).eval() for candidate in (parent, child))
+    old, new = (built(space, candidate, DIGITS).eval() for candidate in (parent, child))
     new.load_state_dict(old.state_dict(), strict=False)
     seen: list[torch.Tensor] = []
     for network in (old, new):
+        assert isinstance(network.generator, CellGenerator)
         network.generator.stages[0].register_forward_hook(lambda _, __, output: seen.append(output[1]))
         network(torch.ones(2, 6))
     assert torch.equal(*seen)

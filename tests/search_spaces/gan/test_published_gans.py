@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import pytest
 import torch
+from built_gans import built
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search_spaces.decisions import Candidate
 from search_spaces.gan.gan import GanSpace
 from search_spaces.gan.published_gans import AUTOGAN, DCGAN
 from search_spaces.space import Signature
@@ -53,7 +53,7 @@ def copied(source: nn.Module, target: nn.Module) -> None:
 
 
 def test_dcgan_has_the_published_parameters_and_layers() -> None:
-    network = DCGANS.build(DCGAN, FACES)
+    network = built(DCGANS, DCGAN, FACES)
     assert sizes(network.generator) == 3_576_704
     assert sizes(network.discriminator) == 2_765_568
     described = DCGANS.describe(DCGAN, FACES)
@@ -67,7 +67,7 @@ def test_dcgan_has_the_published_parameters_and_layers() -> None:
 @pytest.mark.parametrize("training", [False, True])
 def test_dcgan_answers_as_the_one_written_down_here(training: bool) -> None:
     torch.manual_seed(0)
-    network = DCGANS.build(DCGAN, FACES).train(training)
+    network = built(DCGANS, DCGAN, FACES).train(training)
     generator, discriminator = dcgan_generator().train(training), dcgan_discriminator().train(training)
     copied(network.generator, generator)
     copied(network.discriminator, discriminator)
@@ -79,7 +79,7 @@ def test_dcgan_answers_as_the_one_written_down_here(training: bool) -> None:
 
 def test_dcgan_begins_with_normal_weights() -> None:
     torch.manual_seed(0)
-    network = DCGANS.build(DCGAN, FACES)
+    network = built(DCGANS, DCGAN, FACES)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.weight.numel() > 5000:
             assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
@@ -90,7 +90,7 @@ def test_dcgan_begins_with_normal_weights() -> None:
 
 def test_autogan_has_the_parameters_of_the_published_layers() -> None:
     """Summed up by hand: the linear layer, cells, shortcuts, skips, the image; the discriminator's cells."""
-    network = AUTOGANS.build(AUTOGAN, CIFAR)
+    network = built(AUTOGANS, AUTOGAN, CIFAR)
     cell, pointwise = 2 * (256 * 256 * 9 + 256), 256 * 256 + 256
     expected = 129 * 4 * 4 * 256 + 3 * cell + 2 * pointwise + 3 * pointwise + 2 * 256 + (256 * 27 + 3)
     assert sizes(network.generator) == expected == 4_405_251
@@ -108,7 +108,7 @@ def autogan(weights: dict[str, Tensor], noise: Tensor) -> Tensor:
         return functional.conv2d(image, weight, weights[f"{name}.bias"], padding=weight.shape[2] // 2)
 
     def larger(image: Tensor, mode: str, factor: int = 2) -> Tensor:
-        return nn.Upsample(scale_factor=factor, mode=mode)(image)
+        return functional.interpolate(image, scale_factor=float(factor), mode=mode)
 
     start = functional.linear(noise, weights["start.weight"], weights["start.bias"]).view(len(noise), -1, 4, 4)
     inner1 = conv("stages.0.first", larger(start.relu(), "nearest"))
@@ -120,8 +120,10 @@ def autogan(weights: dict[str, Tensor], noise: Tensor) -> Tensor:
     inner3 = inner3 + conv("stages.2.skips.1.1", larger(inner1, "nearest", 4))
     inner3 = inner3 + conv("stages.2.skips.2.1", larger(inner2, "nearest"))
     cell3 = conv("stages.2.second", inner3.relu())
-    norm = [weights[f"norm.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]
-    return conv("image", functional.batch_norm(cell3, *norm).relu()).tanh()
+    mean, variance, weight, bias = (
+        weights[f"norm.{name}"] for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    return conv("image", functional.batch_norm(cell3, mean, variance, weight, bias).relu()).tanh()
 
 
 def test_autogan_answers_as_the_one_written_down_here() -> None:
@@ -133,7 +135,7 @@ def test_autogan_answers_as_the_one_written_down_here() -> None:
             if name not in ("discriminator", "discriminator_pool")
         }
     )
-    generator = AUTOGANS.build(values, CIFAR).generator.eval()
+    generator = built(AUTOGANS, values, CIFAR).generator.eval()
     noise = torch.randn(3, 128)
     torch.testing.assert_close(generator(noise), autogan(generator.state_dict(), noise))
 
@@ -142,9 +144,9 @@ def test_autogan_s_discriminator_answers_as_the_one_written_down_here() -> None:
     """Residual cells of Miyato et al. (2018): two that halve, two that do not, a sum, a linear layer."""
     torch.manual_seed(0)
     space = GanSpace(stages=(3,), widths=(8,), discriminator_norms=("none",))
-    judge = space.build({**AUTOGAN, "width": 8, "discriminator_width": 1.0, "discriminator_norm": "none"}, CIFAR)
-    network = judge.discriminator.eval()
-    weights: OrderedDict[str, Tensor] = network.state_dict()
+    values = {**AUTOGAN, "width": 8, "discriminator_width": 1.0, "discriminator_norm": "none"}
+    network = built(space, Candidate(values), CIFAR).discriminator.eval()
+    weights: dict[str, Tensor] = network.state_dict()
 
     def conv(name: str, image: Tensor) -> Tensor:
         weight = weights[f"encoder.cells.{name}.weight"]

@@ -41,10 +41,11 @@ def test_the_encoder_equals_packed_bidirectional_layers(unit: str) -> None:
     with torch.no_grad():
         for layer in range(2):
             for ours, suffix in ((encoder.forwards[layer], ""), (encoder.backwards[layer], "_reverse")):
-                getattr(theirs, f"weight_ih_l{layer}{suffix}").copy_(ours.weight_ih_l0[:, :-1])
-                getattr(theirs, f"bias_ih_l{layer}{suffix}").copy_(ours.weight_ih_l0[:, -1])
-                getattr(theirs, f"weight_hh_l{layer}{suffix}").copy_(ours.weight_hh_l0)
-                getattr(theirs, f"bias_hh_l{layer}{suffix}").zero_()
+                read = ours.get_parameter("weight_ih_l0")
+                theirs.get_parameter(f"weight_ih_l{layer}{suffix}").copy_(read[:, :-1])
+                theirs.get_parameter(f"bias_ih_l{layer}{suffix}").copy_(read[:, -1])
+                theirs.get_parameter(f"weight_hh_l{layer}{suffix}").copy_(ours.get_parameter("weight_hh_l0"))
+                theirs.get_parameter(f"bias_hh_l{layer}{suffix}").zero_()
     inputs, lengths = torch.randn(4, 7, 5, requires_grad=True), torch.tensor([7, 2, 5, 1])
     outputs, ends = encoder(inputs, lengths)
     packed, state = theirs(pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False))
@@ -55,8 +56,8 @@ def test_the_encoder_equals_packed_bidirectional_layers(unit: str) -> None:
         for layer in range(2):
             torch.testing.assert_close(ends[layer][kind], torch.cat((last[2 * layer], last[2 * layer + 1]), 1))
     weight = torch.randn(4, 7, 8)
-    ours = torch.autograd.grad((outputs * inside * weight).sum(), inputs, retain_graph=True)[0]
-    torch.testing.assert_close(ours, torch.autograd.grad((expected * weight).sum(), inputs)[0])
+    slope = torch.autograd.grad((outputs * inside * weight).sum(), inputs, retain_graph=True)[0]
+    torch.testing.assert_close(slope, torch.autograd.grad((expected * weight).sum(), inputs)[0])
 
 
 @torch.no_grad()

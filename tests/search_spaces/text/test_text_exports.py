@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -18,7 +18,9 @@ from search_spaces.text.rcnn import RcnnSpace
 @pytest.mark.parametrize(
     ("space", "unit"), [(RcnnSpace, "gru"), (RcnnSpace, "lstm"), (HierarchicalAttentionSpace, "gru")]
 )
-def test_it_answers_alike_in_onnxruntime(space: type[RcnnSpace] | type[HierarchicalAttentionSpace], unit: str) -> None:
+def test_it_answers_alike_in_onnxruntime(
+    space: type[RcnnSpace] | type[HierarchicalAttentionSpace], unit: str, tmp_path: Path
+) -> None:
     import onnxruntime
 
     made, shape = space(units=(unit,)), (7,) if space is RcnnSpace else (3, 7)
@@ -37,9 +39,8 @@ def test_it_answers_alike_in_onnxruntime(space: type[RcnnSpace] | type[Hierarchi
         output_names=["logits"],
     )
     assert program is not None
-    file = io.BytesIO()
-    program.save(file)
-    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    program.save(tmp_path / "network.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
     for count in (1, 3):
         (found,) = session.run(None, {"tokens": tokens[:count].numpy()})
         torch.testing.assert_close(torch.from_numpy(found), network(tokens[:count]).detach())
