@@ -51,7 +51,7 @@ class Setting:
     """How large everything is; `examples` are those of an epoch, None for all."""
 
     table: str
-    trials: int = 12
+    trials: int = 8
     epochs: tuple[int, int] = (4, 3)  # of TREC and SST-2: later the validation loss of CNN-rand rises
     examples: int | None = None
 
