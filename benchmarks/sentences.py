@@ -1,6 +1,6 @@
 """Sentences: text CNNs that were searched against the published one, on TREC and SST-2, without pretrained vectors.
 
-    python benchmarks/sentences.py --data FOLDER         # eighteen searches: some 40 minutes of a core
+    python benchmarks/sentences.py --data FOLDER         # eighteen searches: some 30 minutes of a core
     python benchmarks/sentences.py --data FOLDER --tiny  # whether it works: some minutes
 
 Three ways to spend the same: the network of Kim (2014), CNN-rand, whose learning rate the surrogate tunes; random
