@@ -29,7 +29,7 @@ from typing import Any, final
 if sys.path[0] == str(Path(__file__).resolve().parent):
     sys.path.append(sys.path.pop(0))  # behind the package parameter_server, as which a benchmark is called
 
-from language_models import finished, interval
+from few_seeds import finished, interval, verdict
 
 LEAST = 0.99
 CLASSIC = {"unit": ["lstm"], "bidirectional": [False], "attention": ["none"], "pointer": [False]}
@@ -124,14 +124,6 @@ def measure(setting: Setting, seeds: Sequence[int], journal: Path) -> dict[str, 
     return found
 
 
-def verdict(first: Sequence[float], second: Sequence[float]) -> str:
-    """How `first` compares with `second`, seed by seed."""
-    mean, half = interval([a - b for a, b in zip(first, second, strict=True)])
-    if not abs(mean) > half:
-        return f"no difference: {mean:+.2%} ± {half:.2%}"
-    return f"{'more' if mean > 0 else 'less'}: {mean:+.2%} ± {half:.2%}"
-
-
 def say(found: Mapping[str, Sequence[Found]]) -> None:
     """The figure, for people."""
     print("\n|  | best of the search | trained for longer | test | parameters | seconds of a search |")
@@ -143,8 +135,8 @@ def say(found: Mapping[str, Sequence[Found]]) -> None:
         print(f"| {TITLES[way]} | {cells} | {counts} | {fmean(one.seconds for one in runs):.0f} |")
     print("\nDates exactly right, mean over seeds ± half of the 95 % interval (Student). On the test part, by seeds:\n")
     for first, second in combinations(reversed(list(found)), 2):
-        tested = [[one.test for one in found[way]] for way in (first, second)]
-        print(f"- {TITLES[first]} against {TITLES[second]}: {verdict(*tested)}")
+        ours, theirs = ([one.test for one in found[way]] for way in (first, second))
+        print(f"- {TITLES[first]} against {TITLES[second]}: {verdict(ours, theirs)}")
 
 
 def main() -> int:

@@ -38,10 +38,10 @@ def share(values: Sequence[float]) -> str:
     return f"{mean:.2%}" if math.isnan(half) else f"{mean:.2%} ± {half:.2%}"
 
 
-def verdict(first: Sequence[float], second: Sequence[float]) -> str:
-    """How `first` compares with `second`, both shares, pair by pair; more is better."""
+def verdict(first: Sequence[float], second: Sequence[float], written: str = ".2%", less: bool = False) -> str:
+    """How `first` compares with `second`, pair by pair; more is better, or `less`. `written` is a number's format."""
     mean, half = interval([a - b for a, b in zip(first, second, strict=True)])
     if math.isnan(half):
-        return f"one seed cannot tell: {mean:+.2%}"
-    said = "no difference" if abs(mean) <= half else "better" if mean > 0 else "worse"
-    return f"{said}: {mean:+.2%} ± {half:.2%}"
+        return f"one seed cannot tell: {mean:+{written}}"
+    said = "no difference" if abs(mean) <= half else "better" if (mean < 0) == less else "worse"
+    return f"{said}: {mean:+{written}} ± {half:{written}}"

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,15 +25,15 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from random import Random
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, final
 
 if sys.path[0] == str(Path(__file__).resolve().parent):
     del sys.path[0]  # where a benchmark is called like the package parameter_server
 
-import nas
+from few_seeds import finished, interval, verdict
+
 from search_spaces.space import Signature
-from workers.errors import NotFoundError
 from workers.plugins import Spec
 from workers.workshop import space_of, task_of
 
@@ -140,35 +139,6 @@ def searched(way: str, seed: int, setting: Setting, journal: Path) -> Found:
     return Found(before, after, test["test_bits_per_character"], count, seconds)
 
 
-def finished(job: Mapping[str, Any], journal: str) -> nas.Search:
-    """The search of `job` at its end."""
-    try:
-        search = nas.Search(job["name"], journal)
-    except NotFoundError:
-        return nas.run(job)
-    if search.state == "finished":
-        return search
-    search.close()
-    return nas.resume(job["name"], journal=journal)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and half the width of its 95 % interval by Student's distribution; NaN for one value."""
-    if len(values) < 2:
-        return values[0], math.nan
-    from scipy.stats import t
-
-    return fmean(values), float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-
-
-def verdict(first: Sequence[float], second: Sequence[float]) -> str:
-    """How `first` compares with `second`, seed by seed; fewer bits are better."""
-    mean, half = interval([a - b for a, b in zip(first, second, strict=True)])
-    if not abs(mean) > half:
-        return f"no difference: {mean:+.4f} ± {half:.4f}"
-    return f"{'fewer' if mean < 0 else 'more'} bits: {mean:+.4f} ± {half:.4f}"
-
-
 def measure(setting: Setting, seeds: Sequence[int], journal: Path) -> dict[str, list[Found]]:
     """What each way finds, seed by seed, in turns."""
     found: dict[str, list[Found]] = {way: [] for way in WAYS}
@@ -197,8 +167,8 @@ def say(found: Mapping[str, Sequence[Found]]) -> None:
         "\nBits per character, mean over seeds ± half of the 95 % interval (Student). On the test part, seed by seed:\n"
     )
     for first, second in combinations(reversed(list(found)), 2):
-        tested = [[one.test for one in found[way]] for way in (first, second)]
-        print(f"- {TITLES[first]} against {TITLES[second]}: {verdict(*tested)}")
+        ours, theirs = ([one.test for one in found[way]] for way in (first, second))
+        print(f"- {TITLES[first]} against {TITLES[second]}: {verdict(ours, theirs, written='.4f', less=True)}")
 
 
 def main() -> None:

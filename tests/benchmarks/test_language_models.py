@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from random import Random
 
 import pytest
-from language_models import ALIKE, WAYS, Setting, alike, interval, measure, parameters, verdict
+from language_models import ALIKE, WAYS, Setting, alike, measure, parameters
 
 from search_spaces.space import Signature
 from workers.plugins import Spec
@@ -28,23 +27,6 @@ def test_every_graph_cell_has_as_many_parameters_as_the_network_that_is_built() 
     for _ in range(5):
         built = space.build(space.decisions.sample(generator), CHARACTERS)
         assert sum(weight.numel() for weight in built.parameters()) == wanted
-
-
-def test_an_interval_is_that_of_students_test() -> None:
-    from scipy import stats
-
-    first, second = [2.31, 2.25, 2.28], [2.40, 2.29, 2.37]
-    paired = stats.ttest_rel(first, second).confidence_interval(0.95)
-    mean, half = interval([a - b for a, b in zip(first, second, strict=True)])
-    assert (mean - half, mean + half) == pytest.approx((paired.low, paired.high))
-    assert math.isnan(interval([2.0])[1])
-
-
-def test_a_difference_is_only_said_where_its_interval_is_on_one_side() -> None:
-    assert verdict([2.0, 2.1, 2.05], [2.5, 2.61, 2.54]).startswith("fewer bits: -0.5")
-    assert verdict([2.5, 2.61, 2.54], [2.0, 2.1, 2.05]).startswith("more bits: +0.5")
-    assert verdict([2.0, 2.5, 2.1], [2.1, 2.2, 2.3]).startswith("no difference")
-    assert verdict([2.0], [2.5]).startswith("no difference")
 
 
 @pytest.mark.slow

@@ -62,6 +62,7 @@ def test_a_difference_is_only_said_where_its_interval_is_on_one_side() -> None:
     assert few_seeds.verdict([0.9, 0.91, 0.92], [0.8, 0.81, 0.825]).startswith("better: +9.8")
     assert few_seeds.verdict([0.8, 0.81, 0.825], [0.9, 0.91, 0.92]).startswith("worse: -9.8")
     assert few_seeds.verdict([0.9, 0.8, 0.85], [0.8, 0.9, 0.85]).startswith("no difference")
+    assert few_seeds.verdict([9.0, 9.1, 8.9], [12.0, 12.2, 11.8], written=".2f", less=True).startswith("better: -3.00")
     assert few_seeds.verdict([0.9], [0.8]) == "one seed cannot tell: +10.00%"
     assert few_seeds.share([0.9]) == "90.00%"
     assert few_seeds.share([0.8, 0.81, 0.825]) == "81.17% ± 3.13%"
