@@ -147,8 +147,8 @@ def say(subset: str, found: Mapping[str, Sequence[Found]], setting: Setting) -> 
         print(f"| {TITLES[way]} | {count:,.0f} | {cells} | {seconds:.0f} |")
     print("\nMean over seeds ± half of the 95 % interval (Student). On the test part, seed by seed:\n")
     for first, second in combinations(reversed(list(found)), 2):
-        tested = [[one.test for one in found[way]] for way in (first, second)]
-        print(f"- {TITLES[first]} against {TITLES[second]}: {verdict(*tested)}")
+        ours, theirs = ([one.test for one in found[way]] for way in (first, second))
+        print(f"- {TITLES[first]} against {TITLES[second]}: {verdict(ours, theirs)}")
 
 
 def table_in(data: Path) -> str:
