@@ -127,7 +127,7 @@ def test_a_generator_of_one_class_is_noticed_late_and_only_if_it_stays_so() -> N
     watch.tell(one, collapse.TRAINED)
     with pytest.raises(collapse.CollapsedError, match="100% of them are taken for '7'"):
         collapse.Watch(seen=watch.record()["collapsed"]).tell(one, collapse.TRAINED)
-    assert collapse.Look(0.5, "7", 1.0, 1.0).collapsed(10**6) is None  # of data of one class
+    assert collapse.Look(0.5, "7", 1.0, 1.0).collapsed(10**6, 1.0) is None  # of data of one class
 
 
 def test_an_heir_begins_as_it_was_left() -> None:
@@ -159,3 +159,15 @@ def test_margin_adaptive_begins_with_the_real_images_alone() -> None:
     for number in range(2):
         made.epoch(number)
     assert len(seen) == 1
+
+
+def test_images_that_grow_alike_are_noticed_at_once_and_a_blank_beginning_is_not() -> None:
+    blank, varied = (collapse.Look(variety, "7", 0.4, 0.1) for variety in (0.001, 0.3))
+    watch = collapse.Watch()
+    for steps in range(5):
+        watch.tell(blank, steps)
+    for look in (varied, blank):
+        watch.tell(look, 100)
+    again = collapse.Watch(int(watch.record()["collapsed"]), watch.record()["variety"])
+    with pytest.raises(collapse.CollapsedError, match="variance is 0"):
+        again.tell(blank, 200)

@@ -13,7 +13,8 @@ from workers.errors import DivergedError
 
 ALIKE = 0.01  # of the variance of real images: a tenth of their deviation
 ONE_CLASS = 0.99
-WARM, TRAINED = 300, 1000  # steps of a generator before which that is made nothing of: digits begin as one class
+TRAINED = 1000  # steps of a generator before which that may be its beginning: boundary_equilibrium's are blank at first
+VARIED = 0.1  # of the variance: who once had so much has begun
 PATIENCE = 2  # epochs in a row at whose end it is so
 
 
@@ -34,9 +35,9 @@ class Look:
     share: float
     usual: float
 
-    def collapsed(self, steps: int) -> str | None:
-        """What is wrong with a generator after so many steps, in words; None where nothing is."""
-        if self.variety < ALIKE and steps >= WARM:
+    def collapsed(self, steps: int, best: float) -> str | None:
+        """What is wrong with a generator after so many steps, whose variety was `best` once; None where nothing is."""
+        if self.variety < ALIKE and (best >= VARIED or steps >= TRAINED):
             return f"their variance is {self.variety:.2%} of that of real images"
         if self.share >= ONE_CLASS > self.usual and steps >= TRAINED:
             return f"{self.share:.0%} of them are taken for {self.commonest!r}"
@@ -45,14 +46,15 @@ class Look:
 
 @final
 class Watch:
-    """Counts the epochs in a row at whose end a generator had collapsed."""
+    """Counts the epochs in a row at whose end a generator had collapsed; `best` is its largest variety so far."""
 
-    def __init__(self, seen: int = 0) -> None:
-        self.seen = seen
+    def __init__(self, seen: int = 0, best: float = 0.0) -> None:
+        self.seen, self.best = seen, best
 
     def tell(self, look: Look, steps: int) -> None:
         """Hear what a generator gives after `steps` steps; raises `CollapsedError` once it stays so."""
-        wrong = look.collapsed(steps)
+        self.best = max(self.best, look.variety)
+        wrong = look.collapsed(steps, self.best)
         self.seen = 0 if wrong is None else self.seen + 1
         if self.seen >= PATIENCE:
             raise CollapsedError(
@@ -60,9 +62,9 @@ class Watch:
                 "learning rate, another objective, or label or instance noise may help"
             )
 
-    def record(self) -> Mapping[str, int]:
+    def record(self) -> Mapping[str, float]:
         """What must be kept to go on exactly."""
-        return {"collapsed": self.seen}
+        return {"collapsed": self.seen, "variety": self.best}
 
 
 def variance(images: Tensor, labels: Tensor | None) -> float:

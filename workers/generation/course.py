@@ -67,7 +67,7 @@ class AdversarialCourse(Course):
             self.trained = state.epoch
             self.replay.restore(under("replay/", state.tensors), self.device)
             self.loss.restore(state.record["loss"])
-            self.watch = Watch(state.record["collapsed"])
+            self.watch = Watch(state.record["collapsed"], state.record["variety"])
         self._agree()
 
     def _agree(self) -> None:
