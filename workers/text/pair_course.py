@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -96,6 +97,7 @@ class PairCourse(Supervised[PairBatch]):
 
     @torch.no_grad()
     def score(self, split: str) -> Score:
+        """The metrics of what is written; the loss alone of a network that diverged, which can write nothing."""
         self.model.eval()
         pairs, part = tensors_of(self.data, split), self.data.part(split)
         losses, right, tokens, outputs = 0.0, 0, 0, [""] * len(pairs)
@@ -103,6 +105,8 @@ class PairCourse(Supervised[PairBatch]):
             batch = pairs.take(places, self.device)
             logits, wanted = self.network(batch.source, batch.given).flatten(0, 1), batch.wanted.flatten()
             losses += float(functional.cross_entropy(logits, wanted, ignore_index=PADDED, reduction="sum"))
+            if not math.isfinite(losses):
+                return Score({"loss": losses})
             right += int(((logits.argmax(1) == wanted) & (wanted != PADDED)).sum())
             tokens += batch.tokens
             for place, numbers in zip(places, self.written(batch.source), strict=True):

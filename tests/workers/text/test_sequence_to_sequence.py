@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import functional
 
 from search_spaces.decisions import Candidate
-from workers.errors import UserError
+from workers.course import scored
+from workers.errors import DivergedError, UserError
 from workers.task import Epoch
 from workers.tasks.sequence_to_sequence import SequenceToSequence
 from workers.text.beam import Hypothesis, search
@@ -179,6 +180,17 @@ def test_an_untrained_network_never_writes_padding_or_a_second_begin() -> None:
         model.output.bias[:2] = 100.0
         found = course_of(task, model.eval(), Writing(beam=3)).written(a_batch(task).source)
     assert all(min(one) >= ENDED for one in found)
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_network_whose_weights_are_no_numbers_has_diverged(beam: int) -> None:
+    task = task_of()
+    model = model_of(task)
+    with torch.no_grad():
+        model.output.weight.fill_(math.nan)
+    course = course_of(task, model, Writing(beam))
+    with pytest.raises(DivergedError, match="the loss on the validation part is nan: a lower learning rate"):
+        scored(course, Trial(1, Candidate({})), {}, None)
 
 
 def test_it_learns_and_goes_on_exactly() -> None:
