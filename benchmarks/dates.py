@@ -47,7 +47,7 @@ class Setting:
     """How large everything is: `longer` are the epochs of the last training; the sizes are those of the space."""
 
     examples: int = 10000
-    trials: int = 16
+    trials: int = 10
     epochs: int = 1
     longer: int = 8
     parameters: int = 150_000

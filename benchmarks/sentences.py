@@ -1,6 +1,6 @@
 """Sentences: text CNNs that were searched against the published one, on TREC and SST-2, without pretrained vectors.
 
-    python benchmarks/sentences.py --data FOLDER         # eighteen searches: some 50 minutes of a core
+    python benchmarks/sentences.py --data FOLDER         # eighteen searches: some 35 minutes of a core
     python benchmarks/sentences.py --data FOLDER --tiny  # whether it works: some minutes
 
 Three ways to spend the same: the network of Kim (2014), CNN-rand, whose learning rate the surrogate tunes; random
@@ -51,7 +51,7 @@ class Setting:
     """How large everything is; `examples` are those of an epoch, None for all."""
 
     table: str
-    trials: int = 14
+    trials: int = 10
     epochs: tuple[int, int] = (4, 3)  # of TREC and SST-2: later the validation loss of CNN-rand rises
     examples: int | None = None
 
