@@ -1,6 +1,6 @@
 """Dates: encoder-decoder networks that normalise dates as people write them, and what searching them gives.
 
-    python benchmarks/dates.py           # nine searches: some 35 minutes of a core
+    python benchmarks/dates.py           # nine searches: some 20 minutes of a core
     python benchmarks/dates.py --tiny    # whether it works: a minute
 
 "3 May 1979" is to become "1979-05-03"; days of training, validation and test differ. Three ways to spend the same: the
