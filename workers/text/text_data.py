@@ -15,6 +15,8 @@ from workers.text.labelled import Labelled, TextSource
 from workers.text.tokenizing import sentences_of, tokens_of
 from workers.text.vocabulary import PAD, UNKNOWN, Vocabulary
 
+SPECIAL = (PAD, UNKNOWN)
+FOREIGN = SPECIAL.index(UNKNOWN)
 Numbers: TypeAlias = tuple[tuple[int, ...], ...]  # the tokens of a text, by sentences; a text that has none is ()
 
 
@@ -54,7 +56,10 @@ class TextPart:
 @final
 @dataclass(frozen=True)
 class TextData:
-    """The three parts of a data set; `shape` is that of its longest training text, within what `Reading` allows."""
+    """The three parts of a data set; `shape` is that of its longest training text, within what `Reading` allows.
+
+    All texts are cut there, so that what is scored is what an exported network can be given.
+    """
 
     train: TextPart
     validation: TextPart
@@ -81,25 +86,43 @@ def _loaded(source: TextSource, stamp: str, division: Division, reading: Reading
     numbers = {name: number for number, name in enumerate(classes)}
     rows = divide(labelled, division, source.place)
     cut = [[reading.cut(labelled.texts[row]) for row in part] for part in rows]
-    tokens = (token for text in cut[0] for sentence in text for token in sentence)
-    vocabulary = Vocabulary.counted(tokens, (PAD, UNKNOWN), reading.minimum, reading.most)
+    vocabulary = _vocabulary(cut[0], reading, source.place)
+    most = max(map(len, cut[0]))
+    longest = max(len(sentence) for text in cut[0] for sentence in text)
     train, validation, test = (
         TextPart(
-            [tuple(tuple(vocabulary.encode(sentence)) for sentence in text) for text in texts],
+            [tuple(_numbered(sentence[:longest], vocabulary) for sentence in text[:most]) for text in texts],
             [numbers[labelled.labels[row]] for row in part],
         )
         for part, texts in zip(rows, cut, strict=True)
     )
-    longest = max((len(sentence) for text in cut[0] for sentence in text), default=1)
-    shape = (max(1, max(map(len, cut[0]))), longest) if reading.sentences else (longest,)
+    shape = (most, longest) if reading.sentences else (longest,)
     return TextData(train, validation, test, classes, vocabulary, shape)
+
+
+def _vocabulary(texts: Iterable[Iterable[Iterable[str]]], reading: Reading, place: str) -> Vocabulary:
+    """What is known of the training texts; raise where that is nothing."""
+    tokens = (token for text in texts for sentence in text for token in sentence)
+    vocabulary = Vocabulary.counted(tokens, SPECIAL, reading.minimum, reading.most)
+    if len(vocabulary) == len(SPECIAL):
+        raise UserError(
+            f"vocabulary_minimum is {reading.minimum}, but the training texts of {place} have no token (tokens: "
+            f"{reading.tokens}) that often: set a smaller one, or name the text_column that holds the texts"
+        )
+    return vocabulary
+
+
+def _numbered(tokens: Sequence[str], vocabulary: Vocabulary) -> tuple[int, ...]:
+    """The tokens' numbers; one that is written as padding is unknown."""
+    return tuple(max(one, FOREIGN) for one in vocabulary.encode(tokens))
 
 
 def divide(labelled: Labelled, division: Division, place: str) -> tuple[list[int], list[int], list[int]]:
     """The texts for training, validation and test, in the source's order; equal seeds divide equally anywhere.
 
     What has a part stays there. From the rest a test part is drawn where there is none, and from what is then
-    left for training a validation part where there is none, with every class in (nearly) its share.
+    left for training a validation part where there is none, with every class in (nearly) its share; neither takes the
+    last text of a class.
     """
     rows: dict[str, list[int]] = defaultdict(list)
     for row, part in enumerate(labelled.parts):
@@ -108,30 +131,34 @@ def divide(labelled: Labelled, division: Division, place: str) -> tuple[list[int
     free = generator.sample(rows[""], len(rows[""]))
     test = rows["test"]
     if not test:
-        test, free = _drawn(labelled.labels, free, round(division.test * len(free)))
+        test, free = _drawn(labelled.labels, free, round(division.test * len(free)), spared=1)
     train, validation = rows["train"] + free, rows["validation"]
     if not validation:
         mixed = generator.sample(train, len(train))
-        validation, train = _drawn(labelled.labels, mixed, round(division.validation * len(mixed)))
+        validation, train = _drawn(labelled.labels, mixed, round(division.validation * len(mixed)), spared=1)
     train = _limited(labelled.labels, train, division.train_examples, generator)
     validation = _limited(labelled.labels, validation, division.validation_examples, generator)
     for name, found in (("training", train), ("validation", validation), ("test", test)):
         if not found:
             raise UserError(
                 f"no text of {place} is left for the {name} part of {len(labelled.texts)}: set larger shares, or "
-                "give more texts"
+                "give more texts, or some that are in no part yet, from which it is drawn"
             )
     return sorted(train), sorted(validation), sorted(test)
 
 
-def _drawn(labels: Sequence[str], rows: Sequence[int], count: int) -> tuple[list[int], list[int]]:
-    """The first `count` of `rows` with each class in its share (largest remainders), and the others."""
+def _drawn(labels: Sequence[str], rows: Sequence[int], count: int, spared: int = 0) -> tuple[list[int], list[int]]:
+    """The first `count` of `rows` with each class in its share (largest remainders), and the others.
+
+    Of a class at least `spared` are left among the others, however few are drawn then.
+    """
     by_class: dict[str, list[int]] = defaultdict(list)
     for row in rows:
         by_class[labels[row]].append(row)
     shares = {name: count * len(by_class[name]) / len(rows) for name in sorted(by_class)}
     quota = {name: int(share) for name, share in shares.items()}
-    for name in sorted(shares, key=lambda name: quota[name] - shares[name])[: count - sum(quota.values())]:
+    roomy = [name for name in shares if quota[name] + spared < len(by_class[name])]
+    for name in sorted(roomy, key=lambda name: quota[name] - shares[name])[: count - sum(quota.values())]:
         quota[name] += 1
     taken = _union(by_class[name][: quota[name]] for name in quota)
     return [row for row in rows if row in taken], [row for row in rows if row not in taken]

@@ -201,6 +201,37 @@ def test_numbers_are_places_in_the_vocabulary_of_the_training_part(tmp_path: Pat
     assert len(text_data(TextTable(path), Division(), Reading(length=2)).train) == 3
 
 
+def test_no_text_is_longer_than_what_a_network_is_exported_for(tmp_path: Path) -> None:
+    rows = [["a", "red. red red", "train"], ["b", "red", "train"], ["a", "red red red. red. red", "validation"]]
+    path = table(tmp_path / "long.csv", [["label", "text", "split"], *rows, ["b", "red red red", "test"]])
+    single = text_data(TextTable(path), Division(), Reading())
+    assert (single.shape, single.validation.texts[0], single.test.texts[0]) == ((3,), ((2, 2, 2),), ((2, 2, 2),))
+    documents = text_data(TextTable(path), Division(), Reading(sentences=9))
+    assert documents.shape == (2, 2)
+    assert (documents.validation.texts[0], documents.test.texts[0]) == (((2, 2), (2,)), ((2, 2),))
+
+
+def test_what_is_written_as_padding_is_unknown(tmp_path: Path) -> None:
+    rows = [["a", "<pad> red", "train"], ["b", "red <pad>", "train"], ["a", "<pad>", "validation"], ["b", "x", "test"]]
+    path = table(tmp_path / "padding.csv", [["label", "text", "split"], *rows])
+    data = text_data(TextTable(path), Division(), Reading("blanks"))
+    assert [*data.train.texts, *data.validation.texts] == [((1, 2),), ((2, 1),), ((1,),)]
+
+
+@pytest.mark.parametrize(("text", "minimum"), [("", 1), ("...", 1), ("a rare word", 99)])
+def test_texts_of_which_nothing_is_known_are_refused(tmp_path: Path, text: str, minimum: int) -> None:
+    path = table(tmp_path / "empty.csv", [["label", "text"], *([label, text] for label in "ab" * 20)])
+    with pytest.raises(UserError, match=f"vocabulary_minimum is {minimum}, but .* set a smaller one"):
+        text_data(TextTable(path), Division(), Reading(minimum=minimum))
+
+
+@given(st.lists(st.sampled_from("aaaabbc"), min_size=20, max_size=40), st.integers(0, 20))
+def test_the_last_text_of_a_class_is_learned_from(labels: list[str], seed: int) -> None:
+    labelled = Labelled([""] * len(labels), labels, [""] * len(labels))
+    train, _, _ = divide(labelled, Division(seed, validation=0.3, test=0.3), "here")
+    assert {labels[row] for row in train} == set(labels)
+
+
 def test_documents_are_cut_into_sentences() -> None:
     reading = Reading(length=3, sentences=2)
     assert reading.cut("One two three four. ... Five! Six.") == [["one", "two", "three"], ["five", "!"]]
