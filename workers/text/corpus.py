@@ -66,6 +66,11 @@ def corpus(texts: Sequence[str], cut: Cut) -> Corpus:
     special = (UNKNOWN,) if cut.unit == CHARACTERS else (UNKNOWN, END)
     most = None if cut.vocabulary_size is None else max(0, cut.vocabulary_size - len(special))
     vocabulary = Vocabulary.counted(parts[0], special, cut.minimum_count, most)
+    if parts[0] and len(vocabulary) == len(special):
+        raise UserError(
+            f"minimum_count is {cut.minimum_count} and vocabulary_size {cut.vocabulary_size}, so that none of the "
+            f"{cut.unit} is known and all are alike: set a smaller minimum_count or a larger vocabulary_size"
+        )
     limits = (cut.train_tokens, cut.validation_tokens, None)
     used = [tokens[:limit] for tokens, limit in zip(parts, limits, strict=True)]
     for name, tokens in zip(SPLITS, used, strict=True):

@@ -94,6 +94,11 @@ def _loaded(source: PairSource, stamp: str, shares: Shares, spelling: Spelling) 
         raise UserError(f"every training pair has more than {spelling.length} tokens on a side: set a larger length")
     counted = (token for pair in train for side in pair for token in spelling.tokens(side))
     vocabulary = Vocabulary.counted(counted, SPECIAL, spelling.minimum, spelling.most)
+    if len(vocabulary) == len(SPECIAL):
+        raise UserError(
+            f"vocabulary_minimum is {spelling.minimum}, but the training pairs have none of the {spelling.unit} that "
+            "often, so that nothing could be written: set a smaller one, or name the columns that hold the texts"
+        )
     learned, validation, test = (
         _numbered(part, spelling, vocabulary) for part in (train, pairs.validation, pairs.test)
     )

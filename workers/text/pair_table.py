@@ -96,7 +96,10 @@ class PairTable(PairSource):
             validation, train = _drawn(train, shares.validation, generator)
         for name, found in (("training", train), ("validation", validation), ("test", test)):
             if not found:
-                raise UserError(f"no pair of {self.path} is left for the {name} part: give more pairs or larger shares")
+                raise UserError(
+                    f"no pair of {self.path} is left for the {name} part: give more pairs or larger shares, or some "
+                    "that are in no part yet, from which it is drawn"
+                )
         return Pairs(train, validation, test)
 
 

@@ -52,6 +52,15 @@ def test_what_is_rare_is_unknown() -> None:
     assert parts(few)[2] == [UNKNOWN, END]
 
 
+@pytest.mark.parametrize(
+    "cut", [Cut(minimum_count=9), Cut(vocabulary_size=1), Cut(unit=WORDS, vocabulary_size=2), Cut(WORDS, minimum_count=5)]
+)
+def test_a_text_of_unknown_tokens_is_refused(cut: Cut) -> None:
+    """All of it would be foreseen, with a loss of 0."""
+    with pytest.raises(UserError, match="is known and all are alike: set a smaller minimum_count or a larger voc"):
+        corpus(["b b a a c\na d", "a b\n", "c\n"], cut)
+
+
 def test_limits_keep_the_beginning_of_a_part_and_the_vocabulary_of_all() -> None:
     found = corpus(["aabbz", "bbab", "zzz"], Cut(train_tokens=3, validation_tokens=2))
     assert parts(found) == [["a", "a", "b"], ["b", "b"], ["z", "z", "z"]]

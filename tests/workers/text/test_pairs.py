@@ -115,6 +115,11 @@ def test_one_vocabulary_is_counted_in_the_training_part() -> None:
     assert data.validation.wanted == ["x z <pad>"]
 
 
+def test_pairs_of_which_nothing_is_known_are_refused() -> None:
+    with pytest.raises(UserError, match="vocabulary_minimum is 99, but .* none of the words .* set a smaller one"):
+        pair_data(Few(), Shares(), Spelling("words", minimum=99))
+
+
 def test_longer_texts_are_left_out_or_cut() -> None:
     data = pair_data(Few(), Shares(), Spelling(length=10))
     assert len(data.train) == 1  # the other one has 20 characters
