@@ -25,6 +25,7 @@ class NGram:
             for context, token in self._steps(text):
                 for start in range(order):
                     self.counts[context[start:]][token] += 1
+        self.totals = {context: seen.total() for context, seen in self.counts.items()}  # adding up takes a while
 
     def probability(self, token: int, context: Context) -> float:
         """Of `token` behind the last `order` - 1 tokens; over all tokens of the vocabulary it sums to 1."""
@@ -32,7 +33,7 @@ class NGram:
         seen = self.counts.get(context)
         if not seen:
             return lower
-        return (seen[token] + len(seen) * lower) / (seen.total() + len(seen))
+        return (seen[token] + len(seen) * lower) / (self.totals[context] + len(seen))
 
     def __call__(self, text: Sequence[int]) -> float:
         """The logarithm of the probability of a whole text."""
