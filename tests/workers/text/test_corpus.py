@@ -53,7 +53,7 @@ def test_what_is_rare_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    "cut", [Cut(minimum_count=9), Cut(vocabulary_size=1), Cut(unit=WORDS, vocabulary_size=2), Cut(WORDS, minimum_count=5)]
+    "cut", [Cut(minimum_count=9), Cut(vocabulary_size=1), Cut(WORDS, vocabulary_size=2), Cut(WORDS, minimum_count=5)]
 )
 def test_a_text_of_unknown_tokens_is_refused(cut: Cut) -> None:
     """All of it would be foreseen, with a loss of 0."""

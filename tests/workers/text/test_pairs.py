@@ -116,7 +116,7 @@ def test_one_vocabulary_is_counted_in_the_training_part() -> None:
 
 
 def test_pairs_of_which_nothing_is_known_are_refused() -> None:
-    with pytest.raises(UserError, match="vocabulary_minimum is 99, but .* none of the words .* set a smaller one"):
+    with pytest.raises(UserError, match=r"vocabulary_minimum is 99, but .* none of the words .* set a smaller one"):
         pair_data(Few(), Shares(), Spelling("words", minimum=99))
 
 
