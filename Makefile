@@ -11,7 +11,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 help:
 	@echo "make demo      search, retrain and export on the embedded digits (about four minutes on two cores)"
 	@echo "make test      the test suite (under 15 minutes on two cores)"
-	@echo "make test-all  the same, then what is slow or needs servers, then the mutations (under 45 minutes)"
+	@echo "make test-all  the same, then what is slow or needs servers, then the mutations (under an hour)"
 	@echo "make check     lint, types and import rules"
 	@echo "make mutate    break the code on purpose; every break must be noticed by its test"
 
