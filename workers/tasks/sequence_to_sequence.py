@@ -15,6 +15,7 @@ from workers.errors import NotFoundError, UserError
 from workers.objectives import Direction, Objective
 from workers.task import Deployed, Epoch, State, Task
 from workers.text.dates import Dates
+from workers.text.exported_language import ExportedLanguage
 from workers.text.pair_data import UNITS, PairData, Spelling, pair_data
 from workers.text.pair_recipe import PairRecipe
 from workers.text.pair_table import SPLIT, PairTable
@@ -45,8 +46,8 @@ class SequenceToSequence(PairRecipe, Task):
 
     When a network is scored it keeps `beam` hypotheses side by side (1: greedy). Their log probabilities are divided by
     their length to the power of `length_penalty`; `rescoring` is the weight of a language model beside that of the
-    network, n-grams of `rescoring_order` tokens counted in what is to be written for the training part. `device` is
-    `auto`, `cpu`, `cuda` or `cuda:N`.
+    network: of the one that `nas export` wrote into the folder `language_model`, else of n-grams of `rescoring_order`
+    tokens, counted in what is to be written for the training part. `device` is `auto`, `cpu`, `cuda` or `cuda:N`.
     """
 
     dataset: str = EMBEDDED
@@ -67,6 +68,7 @@ class SequenceToSequence(PairRecipe, Task):
     length_penalty: float = 0.0
     rescoring: float = 0.0
     rescoring_order: int = 3
+    language_model: str | None = None
     epochs: int = 10
     device: str = "auto"
 
@@ -87,11 +89,16 @@ class SequenceToSequence(PairRecipe, Task):
             raise UserError(
                 f"rescoring is {self.rescoring}, but a beam of 1 leaves nothing to choose from: set beam to 5 or so"
             )
+        if self.language_model is not None and not self.rescoring:
+            raise UserError(
+                f"language_model is {self.language_model}, but rescoring, its weight, is 0: set rescoring to 0.3 or "
+                "so, and beam to 5"
+            )
         if self.tokens not in UNITS:
             raise UserError(f"tokens is {self.tokens!r}, but must be one of {', '.join(UNITS)}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise UserError(f"device is {self.device!r}, but must be auto, cpu, cuda or cuda:N")
-        self.source  # noqa: B018 - so that a wrong name is refused at once
+        self.source, self.language  # noqa: B018 - so that a wrong name is refused at once
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -113,6 +120,13 @@ class SequenceToSequence(PairRecipe, Task):
         raise NotFoundError(
             f"dataset is {self.dataset!r}, but must be {EMBEDDED}, or the path of a .csv or .csv.gz file"
         )
+
+    @cached_property
+    def language(self) -> ExportedLanguage | None:
+        """What rescores, where that is given."""
+        if self.language_model is None:
+            return None
+        return ExportedLanguage(Path(self.language_model).expanduser(), self.tokens)
 
     @cached_property
     def pairs(self) -> PairData:
@@ -140,7 +154,8 @@ class SequenceToSequence(PairRecipe, Task):
         self.pairs  # noqa: B018 - loads and keeps them
 
     def located(self) -> Mapping[str, Json]:
-        return {} if self.dataset == EMBEDDED else {"dataset": str(Path(self.dataset).expanduser().absolute())}
+        places = {"dataset": None if self.dataset == EMBEDDED else self.dataset, "language_model": self.language_model}
+        return {name: str(Path(one).expanduser().absolute()) for name, one in places.items() if one is not None}
 
     def train(self, model: nn.Module | None, trial: Trial, state: State | None) -> Iterator[Epoch]:
         """Metrics `exact`, `token_accuracy`, `bleu`, `loss`: how often all that is written is right; tokens behind
@@ -154,7 +169,9 @@ class SequenceToSequence(PairRecipe, Task):
             raise UserError(
                 "sequence_to_sequence trains networks of a search space, but the job names none: add `space: seq2seq`"
             )
-        how = Writing(self.beam, self.length_penalty, self.rescoring, self.rescoring_order, self.bucketing)
+        how = Writing(
+            self.beam, self.length_penalty, self.rescoring, self.rescoring_order, self.bucketing, self.language
+        )
         recipe = self.closed(trial.candidate)
         course = PairCourse(recipe, how, self.pairs, model, trial, device_of(self.device), state)
         yield from follow(course, trial, state)

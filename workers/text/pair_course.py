@@ -16,7 +16,8 @@ from workers.course import Score
 from workers.exhibits import attention
 from workers.supervised import Supervised
 from workers.task import State
-from workers.text.beam import Beam, Carried, Ranking, search
+from workers.text.beam import Beam, Carried, Ranking, Scorer, search
+from workers.text.exported_language import ExportedLanguage
 from workers.text.halves import Reader, unfit, writing
 from workers.text.ngram import NGram
 from workers.text.pair_batches import PairBatch, padded, tensors_of
@@ -35,7 +36,8 @@ KEPT = 8  # examples that are kept of the test part
 class Writing:
     """How texts are written when a network is scored.
 
-    `beam` hypotheses are kept (1: greedy), and ranked by `penalty` and a language model of `order` with `weight`.
+    `beam` hypotheses are kept (1: greedy), and ranked by `penalty` and a language model with `weight`: the one that is
+    given, else n-grams of `order` tokens.
     """
 
     beam: int = 1
@@ -43,6 +45,7 @@ class Writing:
     weight: float = 0.0
     order: int = 3
     bucketing: int = 16
+    language: ExportedLanguage | None = None
 
 
 @final
@@ -62,7 +65,7 @@ class PairCourse(Supervised[PairBatch]):
         self.network = writing(model)
         super().__init__(recipe, model, trial, device, state)
         self.settings, self.how, self.data, self.own = recipe, how, data, 0.0
-        scorer = _counted(data, how.order) if how.beam > 1 and how.weight else None
+        scorer = _scorer(data, how) if how.beam > 1 and how.weight else None
         self.ranking = Ranking(how.penalty, scorer, how.weight)
 
     def batches(self, epoch: int, generator: torch.Generator) -> Sequence[PairBatch]:
@@ -173,6 +176,16 @@ def first_sources(data: PairData, split: str, count: int) -> Tensor:
     """The first `count` texts to read (count, length), padded to the length of the longest of all parts."""
     sources = data.part(split).sources
     return padded([torch.tensor(sources[place % len(sources)]) for place in range(count)], data.shape[0])
+
+
+def _scorer(data: PairData, how: Writing) -> Scorer:
+    """The language model that is given, which has a vocabulary of its own; else one that is counted."""
+    language, known = how.language, data.vocabulary
+    if language is None:
+        return _counted(data, how.order)
+    return lambda numbers: language.log_probability(
+        known.decode(one for one in numbers if one != ENDED), ended=ENDED in numbers
+    )
 
 
 def _counted(data: PairData, order: int) -> NGram:
