@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 SHARES = frozenset({"accuracy", "exact", "token_accuracy", "precision", "recall"})
 
@@ -62,6 +63,11 @@ def is_share(name: str) -> bool:
 def score(name: str, value: float) -> str:
     """The value of metric `name`: shares in percent, all else in four digits."""
     return f"{value:.2%}" if is_share(name) else metric(value)
+
+
+def scale(metrics: Mapping[str, float], name: str) -> dict[str, float]:
+    """What stands beside metric `name`, by the rest of its name: of `fid` that is `real` for `fid_real`."""
+    return {one.removeprefix(f"{name}_"): value for one, value in metrics.items() if one.startswith(f"{name}_")}
 
 
 def _scaled(number: float, step: int, names: tuple[str, ...]) -> str:

@@ -85,6 +85,14 @@ class Task(ABC):
         """The metrics that `train` yields, the one a search uses by default first."""
 
     @property
+    def measured(self) -> str:
+        """How to read the metrics, in a sentence or two for people; nothing where their names say it.
+
+        Where there is one, what stands beside an objective (`fid`: `fid_real`) is shown with it.
+        """
+        return ""
+
+    @property
     @abstractmethod
     def epochs(self) -> int:
         """How long a child is trained in the search, unless a strategy or the job says otherwise."""

@@ -10,7 +10,7 @@ from typing import final
 from nas.architecture import FILE
 from nas.exporter import Exporter, Winner
 from nas.exporters.architecture import preprocessing
-from nas.quantities import count, duration, score
+from nas.quantities import count, duration, metric, scale, score
 from workers.task import Deployed
 from workers.trial import Json
 
@@ -142,6 +142,10 @@ def _scores(winner: Winner) -> str:
         rows = [(_title("test", main), "not measured: this trial was not chosen for the test")]
     rows += [(_title("test", o), score(o, metrics[f"test_{o}"])) for o in others if f"test_{o}" in metrics]
     rows += [(_title("validation", name), score(name, metrics[name])) for name in (main, *others) if name in metrics]
+    if winner.task.measured:
+        part = "test_" if f"test_{main}" in metrics else ""
+        said = [(o, scale(metrics, f"{part}{o}")) for o in (main, *others)]
+        rows += [(f"{_title('', o)}, {beside}", metric(value)) for o, found in said for beside, value in found.items()]
     rows.append(("Parameters", f"{parameters:,}"))
     if winner.description is not None:
         rows.append(("Multiply-adds", f"{winner.description.multiply_adds:,} per example"))
@@ -158,11 +162,12 @@ def _scores(winner: Winner) -> str:
                 f"{duration(costs['device_seconds'])} of device time",
             )
         )
-    return "## What it scores, what it cost\n\n| | |\n|---|---|\n" + "\n".join(f"| {a} | {b} |" for a, b in rows)
+    text = "## What it scores, what it cost\n\n| | |\n|---|---|\n" + "\n".join(f"| {a} | {b} |" for a, b in rows)
+    return f"{text}\n\n{winner.task.measured}".rstrip()
 
 
 def _title(part: str, name: str) -> str:
-    return f"{part} {name.replace('_', ' ')}".capitalize()
+    return f"{part} {name.replace('_', ' ')}".strip().capitalize()
 
 
 def _proof(folder: Path) -> str:

@@ -31,7 +31,7 @@ class Exhibit:
 class Subject:
     """What is reported on: `described` has graphs of some trials' networks by trial id, or `trouble` says why not.
 
-    `exhibits` are what the winner's training left, else the best trial's.
+    `exhibits` are what the winner's training left, else the best trial's; `measured` is how to read the metrics.
     """
 
     header: Header
@@ -40,6 +40,7 @@ class Subject:
     described: Mapping[int, Description] = field(default_factory=dict)
     trouble: str = ""
     exhibits: tuple[Exhibit, ...] = ()
+    measured: str = ""
 
     @property
     def main(self) -> Objective | None:

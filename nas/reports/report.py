@@ -89,7 +89,8 @@ def _described(header: Header, history: History, objectives: tuple[Objective, ..
             if plan.space is not None and key not in seen:
                 seen.add(key)
                 described[trial] = plan.space.describe(record.trial.candidate, plan.task.signature)
-    return Subject(header, history, objectives, described, exhibits=_made(plan, header, history, objectives))
+    made = _made(plan, header, history, objectives)
+    return Subject(header, history, objectives, described, exhibits=made, measured=plan.task.measured)
 
 
 def _made(plan: Plan, header: Header, history: History, objectives: tuple[Objective, ...]) -> tuple[Exhibit, ...]:

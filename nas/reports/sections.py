@@ -10,7 +10,7 @@ import yaml
 
 from nas.drawing import svg
 from nas.history import TrialRecord
-from nas.quantities import count, duration, is_share
+from nas.quantities import count, duration, is_share, metric, scale
 from nas.reports import charts, facts
 from nas.reports.page import Subject, arm_name, listed, section, table
 from nas.surrogates.correlation import rank_correlations
@@ -31,8 +31,10 @@ def headline(subject: Subject) -> str:
         f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(header.created))}"
     )
     tiles = [_result(subject), *_versus(subject), *_size(subject), _spent(subject)]
-    return f"<header><h1>{escape(header.search)}</h1><p>{_escaped(line)}</p></header>" + (
-        f'<div class="tiles">{"".join(tiles)}</div>'
+    return (
+        f"<header><h1>{escape(header.search)}</h1><p>{_escaped(line)}</p></header>"
+        + (f'<div class="tiles">{"".join(tiles)}</div>')
+        + (f'<p class="say">{escape(subject.measured)}</p>' if subject.measured else "")
     )
 
 
@@ -56,6 +58,7 @@ def _result(subject: Subject) -> str:
             further = f"trial {record.trial.id}, retrained" if record.arm == "final" else f"trial {record.trial.id}"
             if "test_correct" in test:
                 further += f"; {test['test_correct']:.0f} of {test['test_total']:.0f} right"
+            further += _beside(subject, test, name)
             return _tile(charts.title(name).capitalize(), charts.value(name, test[name]), further, "first")
     best = facts.best_of(subject.history, subject.objectives, 1)
     if best and main is not None and best[0].result:
@@ -64,10 +67,16 @@ def _result(subject: Subject) -> str:
             f"Best {charts.title(main.metric)} (validation)",
             charts.value(main.metric, found),
             f"trial {best[0].trial.id}"
+            + _beside(subject, best[0].result.metrics, main.metric)
             + ("; the test set has not been read" if subject.header.job.get("space") else ""),
             "first",
         )
     return _tile("Result", "none yet", "no trial has completed", "first")
+
+
+def _beside(subject: Subject, metrics: Mapping[str, float], name: str) -> str:
+    """The figures that a metric is to be read beside, where the task has such."""
+    return "".join(f"; {one} {metric(value)}" for one, value in scale(metrics, name).items() if subject.measured)
 
 
 def _versus(subject: Subject) -> list[str]:

@@ -19,6 +19,7 @@ from nas.cli.exits import Exit, explain
 from nas.export import chosen, export, refuse_occupied, write
 from nas.exporter import LeftOut, Winner
 from nas.exporters.parity import ParityExporter, difference
+from nas.exporters.readme import readme
 from nas.history import Entry, History
 from nas.logs.sqlite import SqliteLog
 from nas.plan import Plan
@@ -143,6 +144,20 @@ def test_a_users_own_network_is_inlined_with_its_neighbours(kept: Kept, tmp_path
     assert record["forms"]["model.py"]["batch 3"]["absolute"] == 0.0
     assert record["test"] == {"checked": False, "reason": record["test"]["reason"]}
     assert "never tested" in record["test"]["reason"]
+
+
+def test_the_readme_says_beside_what_figures_are_to_be_read(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.tested()
+    winner = find_winner(kept.log, "own")
+    metrics = {**winner.metrics, "test_loss_real": 0.25, "loss_real": 0.5, "losses": 3.0}
+    monkeypatch.setattr(type(winner.task), "measured", "Losses are by features of our own.")
+    text = readme(replace(winner, metrics=metrics), kept.folder, {})
+    assert "| Test loss | 1 |" in text
+    assert "| Loss, real | 0.25 |" in text
+    assert text.count("real |") == 1
+    assert "|\n\nLosses are by features of our own.\n\n## Files" in text
+    monkeypatch.undo()
+    assert "real |" not in readme(replace(winner, metrics=metrics), kept.folder, {})
 
 
 @pytest.mark.parametrize("kept", ["Built"], indirect=True)

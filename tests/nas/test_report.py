@@ -15,6 +15,7 @@ from histories import JOB, Invented
 from nas.history import Entry, History
 from nas.logs.sqlite import SqliteLog
 from nas.reports import facts, report
+from nas.reports.page import Subject
 from nas.reports.report import subject_of, written
 from nas.surrogates.correlation import rank_correlations
 from search_spaces.decisions import Candidate
@@ -92,6 +93,21 @@ def test_the_headline_is_what_the_journal_says() -> None:
     epochs = sum(r.result.epochs for r in history.trials.values() if r.result)
     assert f"{epochs} epochs" in text
     assert "Device: CPU (of a test)." in text
+
+
+def test_a_figure_stands_beside_its_scale_and_what_it_is_measured_by() -> None:
+    """Where the task says how its metrics are to be read, and nowhere else."""
+    invented = Invented(tested=False)
+    history = invented.history()
+    for record in history.trials.values():
+        if record.result is not None:
+            metrics = {**record.result.metrics, "accuracy_real": 0.9876, "accurately": 5.0}
+            record.result = replace(record.result, metrics=metrics)
+    said = Subject(invented.header(), history, (ACCURACY,), measured="By <our> own features.")
+    text = Page(written(said)).text
+    assert "; real 0.9876; the test set has not been read" in text
+    assert "By <our> own features." in text
+    assert "real 0.9876" not in Page(written(replace(said, measured=""))).text
 
 
 def test_short_trainings_are_compared_by_their_epochs() -> None:

@@ -145,6 +145,11 @@ def test_examples_are_those_of_the_deployed_generator(conditional: bool) -> None
     torch.testing.assert_close(alone.eval()(*inputs), epoch.examples["output/image"])
 
 
+def test_figures_are_named_with_the_features_that_they_are_by() -> None:
+    assert "by the features of a classifier trained on the same data." in task_of().measured
+    assert "by the features of torchvision's Inception v3." in task_of(features="inception").measured
+
+
 def test_the_objective_is_always_a_decision() -> None:
     assert task_of(objective="hinge").decisions["objective"] == Choice(("hinge",))
     opened = task_of(

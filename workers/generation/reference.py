@@ -11,6 +11,7 @@ from torch import Tensor
 
 from workers.generation.classifier import classifier_of
 from workers.generation.extractor import Extractor, seen
+from workers.generation.features import FEATURES
 from workers.generation.fidelity import frechet_distance, inception_score
 from workers.generation.inception import inception
 from workers.generation.neighbours import precision_and_recall
@@ -34,9 +35,7 @@ class Yardstick:
     @property
     def title(self) -> str:
         """What a person calls the extractor."""
-        if self.name == "inception":
-            return "torchvision's Inception v3"
-        return "a classifier trained on the same data"
+        return FEATURES[self.name]
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features and logits, on the CPU, of images of 256 levels, as real ones are."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Signature
 from workers.errors import UserError
+from workers.generation.features import FEATURES
 from workers.generation.recipe import GenerationRecipe
 from workers.image_data import Division
 from workers.image_options import ImageOptions
@@ -45,7 +46,7 @@ class ImageGeneration(ImageOptions, GenerationRecipe, Task):
         self.check_images()
         if self.noise < 1 or self.evaluated < 10:
             raise UserError(f"noise is {self.noise} and evaluated {self.evaluated}, but at least 1 and 10 are needed")
-        for name, known in (("distribution", ("normal", "uniform")), ("features", ("classifier", "inception"))):
+        for name, known in (("distribution", ("normal", "uniform")), ("features", tuple(FEATURES))):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} is {getattr(self, name)!r}, but must be {' or '.join(known)}")
 
@@ -56,6 +57,13 @@ class ImageGeneration(ImageOptions, GenerationRecipe, Task):
             Objective("inception_score", Direction.MAXIMIZE),
             Objective("precision", Direction.MAXIMIZE),
             Objective("recall", Direction.MAXIMIZE),
+        )
+
+    @property
+    def measured(self) -> str:
+        return (
+            f"FID, inception score, precision and recall are by the features of {FEATURES[self.features]}. "
+            "Beside them stand FIDs of real images (real) and of even noise (noise), and the score of real images."
         )
 
     @cached_property
