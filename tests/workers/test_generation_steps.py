@@ -171,3 +171,12 @@ def test_images_that_grow_alike_are_noticed_at_once_and_a_blank_beginning_is_not
     again = collapse.Watch(int(watch.record()["collapsed"]), watch.record()["variety"])
     with pytest.raises(collapse.CollapsedError, match="variance is 0"):
         again.tell(blank, 200)
+
+
+def test_an_average_that_lags_behind_is_no_collapse() -> None:
+    made = course(task_of(averaging=0.9999))
+    assert made.pair.averaged is not None
+    with torch.no_grad():
+        for weight in made.pair.averaged.network.parameters():
+            weight.zero_()
+    assert made.epoch(0)["variety"] > collapse.ALIKE

@@ -112,7 +112,7 @@ class AdversarialCourse(Course):
                     f"the {name.replace('_', ' ')} became {value} in epoch {number + 1}: a lower learning rate, or "
                     "another objective may help"
                 )
-        look = self.evaluation.look(self.pair.deployed, self.trial.seed)
+        look = self.evaluation.look(self.pair.generator, self.trial.seed)  # an average lags by thousands of steps
         self.watch.tell(look, self.trained * self.steps // self.recipe.critic_steps)
         return {**means, "variety": look.variety, **self.loss.figures()}
 
