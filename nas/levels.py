@@ -153,8 +153,9 @@ class Levels(Strategy):
         if not self.setting.further:
             return pick.candidate
         further: Mapping[str, Json] = {}
-        if self.growth.keep and pick.parent is not None:
-            further = pick.parent
+        if pick.parent is not None and (self.growth.keep or self.growth.inherit):
+            hanging = self.space.decisions.hanging  # parts of the network: another kind of them could inherit nothing
+            further = {name: pick.parent[name] for name in pick.parent if self.growth.keep or name in hanging}
         return self.setting.decisions.complete({**further, **pick.candidate}, draw.generator())
 
     def _offer(self, number: int) -> Offer:

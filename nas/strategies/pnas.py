@@ -32,8 +32,9 @@ class Pnas(Strategy):
     `pairwise_hinge`). In 16 synthetic worlds (4 operations, beam 16, noise 0.01) the chosen were on average better than
     95.0 % of all expansions with `mlp` and `list_mle`, 94.3 % with `l1`; in 6 of them than 90.2 % with `lstm`.
     With `inherit`, an expansion begins with the weights that its parent ended with, as far as it has them (AutoGAN,
-    Gong et al. 2019); what is trained again at the end begins from scratch. `hyperparameters` says what becomes of
-    decisions that are not the space's: `draw` them for every trial, or `keep` the parent's.
+    Gong et al. 2019), and what of its network hangs on the task's decisions, such as the discriminator, stays the
+    parent's; what is trained again at the end begins from scratch. `hyperparameters` says what becomes of decisions
+    that are not the space's: `draw` them for every trial, or `keep` the parent's.
 
     In a space that does not grow, and without one, a level is a round: `first_level` random candidates, then round by
     round the `beam` that the surrogate ranks highest among random candidates and mutations of the best; it reads all

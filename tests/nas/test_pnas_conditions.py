@@ -51,3 +51,17 @@ def test_no_chain_is_tried_twice_whatever_hangs_on_the_task(
     ]
     assert len(kept) == 6
     assert all(kept) == (hyperparameters == "keep")
+
+
+def test_an_heir_has_its_parents_part_that_hangs_on_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.surrogates.ensemble._STEPS", 2)
+
+    def answer(trial: Trial) -> Result:
+        return completed(trial, letter_score(trial.candidate))
+
+    rich = Decisions({"style": Choice(("rich",))})
+    trials = trials_of(simulate(Pnas(setting(Trimmed(2), rich), beam=6, inherit=True), answer, trials=40))
+    known = {trial.id: trial.candidate for trial in trials}
+    heirs = [trial for trial in trials if trial.parent is not None]
+    assert len(heirs) == 6
+    assert all(trial.candidate["trim"] == known[trial.parent]["trim"] for trial in heirs if trial.parent is not None)
