@@ -21,7 +21,7 @@ from typing import Any, Literal, final
 
 from search_spaces.decision import Choice, Decision, DecisionError, Range, Value, When, growing
 from search_spaces.decisions import Candidate, Decisions
-from search_spaces.rnn.cell_families import cell_costs
+from search_spaces.rnn.cell_families import require_cell
 from search_spaces.rnn.cell_family import CellJson
 from search_spaces.rnn.published_cells import CELLS
 from search_spaces.rnn.stack_counts import StackCounts
@@ -179,7 +179,7 @@ def _known(cell: Mapping[str, Any] | str) -> CellJson:
             raise DecisionError(f"cell is {cell!r}, but must be one of {', '.join(CELLS)}, or a cell as it was found")
         return CELLS[cell]
     try:
-        cell_costs(cell, 1, 1)
+        require_cell(cell)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DecisionError(
             f"cell is {dict(cell)}, but must be as it stands under cell in the blueprint of what a search of "

@@ -17,7 +17,7 @@ from search_spaces.decision import DecisionError
 from search_spaces.decisions import Candidate
 from search_spaces.measuring import measured
 from search_spaces.rnn.fused_layer import FUSED
-from search_spaces.rnn.published_cells import DARTS_V2
+from search_spaces.rnn.published_cells import CELLS, DARTS_V2
 from search_spaces.rnn.recurrent_stack import RecurrentStackSpace
 from search_spaces.rnn.stack_classifier import AttentiveClassifier
 from search_spaces.rnn.stack_language_model import StackLanguageModel
@@ -217,6 +217,12 @@ def test_the_unit_searched_is_a_cell_that_is_given() -> None:
         ({"units": ["gru"], "cell": "darts_v2"}, "put under cell one that recurrent_cell has found"),
         ({"cell": "darts_v3"}, "cell is 'darts_v3', but must be one of darts_v1"),
         ({"cell": {"family": "graph"}}, "cell is .*in the blueprint"),
+        ({"cell": {"family": "grape", "nodes": []}}, "family is 'grape'"),
+        ({"cell": {"family": "graph", "nodes": [["swish", 0]], "output": [1]}}, "node1_activation is 'swish'"),
+        ({"cell": {"family": "graph", "nodes": [["tanh", 0], ["tanh", 5]], "output": [1, 2]}}, "node2_reads is 5"),
+        ({"cell": {**CELLS["tree_example"], "memory": 3}}, "memory_index is 3"),
+        ({"cell": {**CELLS["lstm"], "states": ["output", "node14"]}}, "state2_node is 14"),
+        ({"cell": {**CELLS["gru"], "output": ["node1"]}}, "it would be"),
     ],
 )
 def test_wrong_options_are_refused_with_the_rule(options: dict[str, Any], message: str) -> None:
