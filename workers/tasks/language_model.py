@@ -14,7 +14,7 @@ from search_spaces.space import Signature
 from workers.errors import NotFoundError, UserError
 from workers.objectives import Direction, Objective
 from workers.task import Deployed, Epoch, State, Task
-from workers.text.corpus import CHARACTERS, UNITS, Corpus, Cut, corpus
+from workers.text.corpus import CHARACTERS, UNITS, Corpus, Cut, corpus, require_tokens
 from workers.text.corpus_files import DATASETS, PYTHON_TOPICS, texts_of
 from workers.text.language_recipe import LanguageRecipe
 from workers.text.vocabulary import UNKNOWN
@@ -108,7 +108,7 @@ class LanguageModel(LanguageRecipe, Task):
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The text in numbers, read once per process."""
+        """The text in numbers, read once per process; raise where it is shorter than what is read at once."""
         cut = Cut(
             self.unit,
             self.validation,
@@ -119,7 +119,11 @@ class LanguageModel(LanguageRecipe, Task):
             self.validation_tokens,
         )
         root = None if self.root is None else Path(self.root).expanduser()
-        return corpus(texts_of(self.dataset, root), cut)
+        found = corpus(texts_of(self.dataset, root), cut)
+        for option in ("steps", "batch_size"):
+            if isinstance(count := getattr(self, option), int):  # it may be left to the search
+                require_tokens(found, option, count)
+        return found
 
     @cached_property
     def signature(self) -> Signature:
@@ -158,13 +162,12 @@ class LanguageModel(LanguageRecipe, Task):
         yield from follow(course, trial, state)
 
     def minibatch(self, size: int, seed: int) -> tuple[torch.Tensor, ...]:
-        """Windows of `steps` tokens (fewer, where the training part is shorter)."""
+        """Windows of `steps` tokens."""
         import torch
 
         tokens = torch.from_numpy(self.corpus.train)
-        steps = min(self.steps, len(tokens))
-        starts = torch.randint(len(tokens) - steps + 1, (size, 1), generator=torch.Generator().manual_seed(seed))
-        return (tokens[starts + torch.arange(steps)].long(),)
+        starts = torch.randint(len(tokens) - self.steps + 1, (size, 1), generator=torch.Generator().manual_seed(seed))
+        return (tokens[starts + torch.arange(self.steps)].long(),)
 
     def deployable(self, model: nn.Module, candidate: Candidate) -> Mapping[str, Deployed]:
         """One step: tokens (batch, 1) and the states before them give logits (batch, 1, known) and the new states."""

@@ -83,6 +83,15 @@ def corpus(texts: Sequence[str], cut: Cut) -> Corpus:
     return Corpus(train, validation, test, vocabulary)
 
 
+def require_tokens(corpus: Corpus, option: str, count: int) -> None:
+    """Raise unless more tokens are there to learn from than `option` asks for at once."""
+    if len(corpus.train) <= count:
+        raise UserError(
+            f"{option} is {count}, but the training part has only {len(corpus.train)} tokens: set a smaller one, or "
+            "give a longer text"
+        )
+
+
 def tokens_of(text: str, unit: str) -> Sequence[str]:
     """The characters of a text, or its words as spaces separate them, with `END` behind every line."""
     if unit == CHARACTERS:

@@ -19,7 +19,7 @@ from workers.errors import DivergedError, UserError
 from workers.seeds import derived
 from workers.supervised import Supervised
 from workers.task import State
-from workers.text.corpus import CHARACTERS, Corpus, text_of
+from workers.text.corpus import CHARACTERS, Corpus, require_tokens, text_of
 from workers.text.reading import Carried, Streams, continued, mean_loss, next_step, read, windows
 from workers.trial import Trial
 
@@ -53,13 +53,8 @@ class LanguageCourse(Supervised[tuple[int, int]]):
     @cached_property
     def streams(self) -> Streams:
         """The training part, with as many streams side by side as a batch has."""
-        numbers, rows = self.corpus.train, self.language.batch_size
-        if len(numbers) <= rows:
-            raise UserError(
-                f"batch_size is {rows} streams, but the training part has only {len(numbers)} {self.language.unit}: "
-                "set a smaller one"
-            )
-        return Streams(numbers, rows, self.device, whole=False)
+        require_tokens(self.corpus, "batch_size", self.language.batch_size)
+        return Streams(self.corpus.train, self.language.batch_size, self.device, whole=False)
 
     def epoch(self, number: int) -> Mapping[str, float]:
         with self._watched():

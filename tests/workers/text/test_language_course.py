@@ -99,7 +99,12 @@ def test_windows_of_random_length_take_steps_in_proportion(monkeypatch: pytest.M
     task = LanguageModel(**{**SMALL, "random_steps": True, "schedule": "constant", "optimizer": "sgd"})
     taken: list[tuple[int, float]] = []
     forward = GruNet.forward
-    monkeypatch.setattr(GruNet, "forward", lambda *given: (taken.append((given[1].shape[1], 0.0)), forward(*given))[1])
+
+    def read(self: GruNet, tokens: Tensor, *state: Tensor) -> Any:
+        taken.append((tokens.shape[1], 0.0))
+        return forward(self, tokens, *state)
+
+    monkeypatch.setattr(GruNet, "forward", read)
     step = torch.optim.SGD.step
 
     def stepped(self: torch.optim.SGD, *given: Any) -> Any:
@@ -249,11 +254,14 @@ def test_what_is_far_worse_than_guessing_has_diverged() -> None:
 
 
 def test_what_cannot_be_trained_is_said() -> None:
-    task = LanguageModel(**{**SMALL, "batch_size": 2000})
-    with pytest.raises(UserError, match="batch_size is 2000 streams"):
-        train(task, 1)
+    for option in ("batch_size", "steps"):
+        with pytest.raises(UserError, match=f"{option} is 2000, but the training part has only 1500 tokens: set a sm"):
+            LanguageModel(**{**SMALL, option: 2000}).prepare()
+    left = LanguageModel(**{**SMALL, "batch_size": {"choice": [2000, 4]}})
+    with pytest.raises(UserError, match="batch_size is 2000, but"):
+        list(left.train(network(left), Trial(1, Candidate({**CANDIDATE, "batch_size": 2000})), None))
     with pytest.raises(UserError, match="add `space`"):
-        next(iter(task.train(None, Trial(1, CANDIDATE), None)))
+        next(iter(left.train(None, Trial(1, CANDIDATE), None)))
     model = network(LanguageModel(**SMALL))
     nn.init.constant_(model.output.bias, math.nan)
     with pytest.raises(DivergedError, match="lower learning rate"):
