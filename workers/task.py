@@ -125,7 +125,10 @@ class Task(ABC):
 
         Raises `UserError` where that cannot be.
         """
-        raise UserError(f"{type(self).__name__} trains in one piece: its batches cannot be shared between workers")
+        raise UserError(
+            f"{type(self).__name__} trains in one piece, so that workers cannot share its batches, as those of "
+            "image_classification: for a longer training set final: {epochs: ...} in its job, and run that again"
+        )
 
     def sharing_policy(self) -> Policy:
         """How a store steps on the gradients of shared weights; `UserError` where this task's children share none."""

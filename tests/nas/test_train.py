@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -25,9 +26,11 @@ from nas.exporters.parity import loaded
 from nas.train import WORK, Wanted, train
 from parameter_server.opened import running
 from search_spaces.decisions import Candidate
+from search_spaces.gan.autoencoder import AutoencoderSpace
 from search_spaces.space import Signature
 from workers.data_parallel.tally import Tally
 from workers.plugins import Spec
+from workers.tasks.reconstruction import Reconstruction
 
 SPACE = Spec("layers", {"depths": [2], "kernels": [3], "filters": [8, 16], "skip_connections": False})
 LAYERS = {f"layer{n}_{side}": 3 for n in (1, 2) for side in ("height", "width")}
@@ -195,6 +198,20 @@ def test_a_mistake_gets_one_message(
     assert said in found.stderr
     assert "Traceback" not in found.stderr
     assert not (tmp_path / "winner-trained").exists()
+
+
+def test_a_task_that_trains_in_one_piece_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    space, task = AutoencoderSpace(), Reconstruction(dataset="digits", device="cpu")
+    candidate = space.decisions.sample(Random(0))
+    known = (task.signature, Spec("reconstruction", {"dataset": "digits", "device": "cpu"}), Spec("autoencoder"))
+    record = Architecture("codes", 1, candidate, *known, training={"epochs": 2}).json()
+    (tmp_path / FILE).write_text(json.dumps(record))
+    found = nas(tmp_path, "--out", tmp_path / "again")
+    assert found.exit_code == 2, found.output
+    assert "Reconstruction trains in one piece" in found.stderr
+    assert "set final: {epochs: ...} in its job, and run that again" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "again").exists()
 
 
 def test_an_architecture_without_a_training_is_read_as_before(exported: Path) -> None:
