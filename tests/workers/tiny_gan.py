@@ -30,7 +30,8 @@ class TinyGenerator(nn.Module):
             noise = torch.cat([noise, functional.one_hot(label, self.classes).to(noise.dtype)], 1)
         if self.deaf:
             return self.image.bias.tanh().view(self.shape).expand(len(noise), *self.shape)
-        return self.image(self.hidden(noise)).tanh().unflatten(1, self.shape)
+        image: Tensor = self.image(self.hidden(noise)).tanh()
+        return image.view(-1, *self.shape)
 
 
 @final
@@ -50,7 +51,7 @@ class TinyDiscriminator(nn.Module):
         if label is not None:
             image = torch.cat([image, functional.one_hot(label, self.classes).to(image.dtype)], 1)
         answer: Tensor = self.answer(self.dropout(functional.leaky_relu(self.code(image), 0.2)))
-        return answer.unflatten(1, self.shape) if self.reconstructs else answer[:, 0]
+        return answer.view(-1, *self.shape) if self.reconstructs else answer[:, 0]
 
 
 @final

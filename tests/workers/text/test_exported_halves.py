@@ -57,9 +57,13 @@ def test_the_halves_survive_onnx(unit: str, attention: str, tmp_path: Path) -> N
     model = model_of(task, unit=[unit], attention=[attention], bidirectional=[True], pointer=[attention != "none"])
     for name, one in task.deployable(model, Candidate({})).items():
         with _silence():
-            names = {"input_names": list(one.inputs), "output_names": list(one.outputs)}
             program = torch.onnx.export(
-                one.module, one.examples, dynamo=True, verbose=False, dynamic_shapes=free_batch(one), **names
+                *(one.module, one.examples),
+                dynamo=True,
+                verbose=False,
+                dynamic_shapes=free_batch(one),
+                input_names=list(one.inputs),
+                output_names=list(one.outputs),
             )
             assert program is not None
             program.save(tmp_path / f"{name}.onnx")

@@ -147,7 +147,7 @@ def test_images_that_come_back_cost_nothing() -> None:
             return -image
 
     for one in (nn.Identity(), Negative()):
-        model.generator = model.back = one  # type: ignore[assignment]
+        model.generator = model.back = one
         method = method_of(method.recipe, model)
         assert isinstance(method, Cyclic)
         assert float(method.cycle(given, method.translate(given))) == 0
