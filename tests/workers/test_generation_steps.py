@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from workers.errors import UserError
 from workers.generation import collapse
 from workers.generation.adversarial import Judge
 from workers.generation.course import AdversarialCourse
@@ -180,3 +181,8 @@ def test_an_average_that_lags_behind_is_no_collapse() -> None:
         for weight in made.pair.averaged.network.parameters():
             weight.zero_()
     assert made.epoch(0)["variety"] > collapse.ALIKE
+
+
+def test_a_part_without_a_covariance_is_refused_at_once() -> None:
+    with pytest.raises(UserError, match="the validation part has 1 image, but FID needs at least 2: set larger shares"):
+        task_of(validation_examples=1).prepare()

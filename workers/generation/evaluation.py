@@ -10,6 +10,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from workers.errors import UserError
 from workers.generation.collapse import Look, variance
 from workers.generation.extractor import AT_ONCE
 from workers.generation.latent import Latent, given
@@ -19,6 +20,7 @@ from workers.light import light_of
 from workers.seeds import derived
 
 LOOKED_AT = 200  # images by which collapse is noticed
+FEWEST = 2  # images that have a covariance, and neighbours
 
 
 @final
@@ -34,13 +36,24 @@ class Generated:
 @final
 @dataclass(frozen=True)
 class Evaluation:
-    """Judges generators by `yardstick`, `count` images at a time; what it knows of real images it keeps in `data`."""
+    """Judges generators by `yardstick`, `count` images at a time; what it knows of real images it keeps in `data`.
+
+    Raises `UserError` where a part has too few images to judge by.
+    """
 
     data: ImageData
     yardstick: Yardstick
     latent: Latent
     device: torch.device
     count: int
+
+    def __post_init__(self) -> None:
+        for split in ("train", "validation", "test"):
+            if (found := len(self.data.part(split))) < FEWEST:
+                raise UserError(
+                    f"the {split} part has {found} image, but FID needs at least {FEWEST}: set larger shares or larger "
+                    "train_examples and validation_examples"
+                )
 
     def reference(self, split: str) -> Reference:
         """The scale of one part."""
