@@ -43,11 +43,11 @@ class Translating(Course):
     ) -> None:
         self.task, self.model, self.trial, self.device = task, model, trial, device
         kept = {} if state is None else state.tensors
-        if state is None:
+        if state is not None:
+            model.load_state_dict(under("model/", kept))
+        elif not trial.heir:
             torch.manual_seed(derived(trial.seed, "initialiser"))
             initialise(model, task.initialiser)
-        else:
-            model.load_state_dict(under("model/", kept))
         model.to(device)
         self.method = method_of(task, model)
         networks = self.method.networks

@@ -242,6 +242,17 @@ def test_a_critic_steps_several_times_for_each_step_of_the_generator() -> None:
     assert stepped == turn * 4
 
 
+def test_an_heir_keeps_the_weights_that_it_was_given() -> None:
+    shop = workshop(None)
+    assert shop.space is not None
+    task = ImageTranslation(initialiser="orthogonal", **FEW)  # type: ignore[arg-type]
+    model = shop.space.build(candidate(shop), task.signature)
+    given = {name: value.clone() for name, value in model.state_dict().items()}
+    for heir in (True, False):
+        Translating(task, model, Trial(2, candidate(shop), parent=1, heir=heir), torch.device("cpu"), None)
+        assert all(torch.equal(value, given[name]) for name, value in model.state_dict().items()) is heir
+
+
 def test_signatures_follow_the_pairs_and_the_method() -> None:
     assert ImageTranslation().signature == Signature(
         "image_translation", {"image": (1, 8, 8)}, {"translated": (1, 8, 8)}
