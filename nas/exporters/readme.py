@@ -103,7 +103,7 @@ def _input(winner: Winner) -> str:
         lines.append(f"- Classes, in the order of the outputs: {', '.join(map(str, said['classes']))}")
     for key, value in said.items():
         if key not in ("mean", "std", "classes"):
-            text = json.dumps(value)
+            text = value if isinstance(value, str) else json.dumps(value)
             shown = f"`{text}`" if len(text) <= SHOWN else f"{len(value):,} entries, in `{FILE}` under `preprocessing`"
             lines.append(f"- {key.replace('_', ' ').capitalize()}: {shown}")
     return "## What goes in and what comes out\n\n" + "\n".join(lines)

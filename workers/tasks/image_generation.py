@@ -16,7 +16,7 @@ from workers.image_data import Division
 from workers.image_options import ImageOptions
 from workers.objectives import Direction, Objective
 from workers.task import Deployed, Epoch, State, Task
-from workers.trial import Trial
+from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +74,15 @@ class ImageGeneration(ImageOptions, GenerationRecipe, Task):
         if not self.conditional:
             return Signature("image_generation", inputs, outputs)
         return Signature("image_generation", {**inputs, "label": ()}, outputs, {"label": self.classes})
+
+    @property
+    def preprocessing(self) -> Mapping[str, Json]:
+        """What noise is, and what the numbers of an image mean."""
+        said: dict[str, Json] = {
+            "noise": "even from -1 to 1" if self.distribution == "uniform" else "normal, mean 0, deviation 1",
+            "image": "from -1 to 1; its pixels are (image + 1) * 127.5",
+        }
+        return {**said, "label": list(self.images.classes)} if self.conditional else said
 
     @property
     def classes(self) -> int:

@@ -15,7 +15,7 @@ from workers.image_options import ImageOptions
 from workers.objectives import Direction, Objective
 from workers.task import Deployed, Epoch, State, Task
 from workers.translation.recipe import TranslationRecipe
-from workers.trial import Trial
+from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +81,12 @@ class ImageTranslation(TranslationRecipe, ImageOptions, Task):
             )
         given = 1 if self.pairs in ("grey_to_colour", "edges_to_image") else channels
         return Signature("image_translation", {"image": (given, *size)}, {"translated": (channels, *size)})
+
+    @property
+    def preprocessing(self) -> Mapping[str, Json]:
+        """What the numbers of an image mean, and those of the domains."""
+        made = {"domain": list(self.domains)} if self.starred else {"pairs": self.pairs}
+        return {"image": "pixels / 127.5 - 1", "translated": "its pixels are (translated + 1) * 127.5", **made}
 
     def train(self, model: nn.Module | None, trial: Trial, state: State | None) -> Iterator[Epoch]:
         """Metrics `mae`, `psnr` (dB) and `ssim` of intensities from 0 to 1 against the truth."""

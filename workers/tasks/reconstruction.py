@@ -16,7 +16,7 @@ from workers.image_options import ImageOptions
 from workers.objectives import Direction, Objective
 from workers.recipe import Recipe
 from workers.task import Deployed, Epoch, State, Task
-from workers.trial import Trial
+from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +70,11 @@ class Reconstruction(Recipe, ImageOptions, Task):
         """An image of intensities from 0 to 1 in, one of the same shape out."""
         shape = self.image_shape
         return Signature("reconstruction", {"image": shape}, {"reconstruction": shape})
+
+    @property
+    def preprocessing(self) -> Mapping[str, Json]:
+        """What the numbers of an image mean."""
+        return {"image": "pixels / 255"}
 
     def train(self, model: nn.Module | None, trial: Trial, state: State | None) -> Iterator[Epoch]:
         """Metrics `mse`, `psnr` (dB); with noise `denoised_mse`; of a variational network `elbo`, nats per image."""

@@ -20,6 +20,8 @@ from workers.text.pair_data import UNITS, PairData, Spelling, pair_data
 from workers.text.pair_recipe import PairRecipe
 from workers.text.pair_table import SPLIT, PairTable
 from workers.text.pairs import PairSource, Shares
+from workers.text.tokenizing import in_python
+from workers.text.vocabulary import BEGIN, END, PAD, UNKNOWN
 from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
@@ -148,7 +150,16 @@ class SequenceToSequence(PairRecipe, Task):
     @property
     def preprocessing(self) -> Mapping[str, Json]:
         """How a text becomes numbers: the place of each token in the vocabulary, `<eos>` behind the last, then 0."""
-        return {"tokens": self.tokens, "vocabulary": list(self.pairs.vocabulary.tokens)}
+        return {
+            "tokens": in_python("blanks" if self.tokens == "words" else self.tokens, sentences=False)["tokens"],
+            "padding": f"{PAD}, number 0, behind what ends a source",
+            "unknown": UNKNOWN,
+            "source": f"its tokens, then {END}",
+            "target": f"{BEGIN}, then its tokens; logits at each are of the next one, {END} being the last",
+            "writing": f"encoder once; step first with {BEGIN}, then each time with the likeliest token (neither {PAD} "
+            f"nor {BEGIN}) and the next state, until {END}",
+            "vocabulary": list(self.pairs.vocabulary.tokens),
+        }
 
     def prepare(self) -> None:
         self.pairs  # noqa: B018 - loads and keeps them

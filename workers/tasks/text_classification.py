@@ -23,7 +23,8 @@ from workers.text.labelled import TextSource
 from workers.text.text_data import Reading, TextData, text_data
 from workers.text.text_folder import TextFolder
 from workers.text.text_table import SPLIT, TextTable
-from workers.text.tokenizing import KINDS
+from workers.text.tokenizing import KINDS, in_python
+from workers.text.vocabulary import PAD, UNKNOWN
 from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
@@ -138,8 +139,9 @@ class TextClassification(Recipe, Task):
     def preprocessing(self) -> Mapping[str, Json]:
         """How a text becomes numbers: the place of each token in the vocabulary, 0 behind the last."""
         return {
-            "tokens": self.tokens,
-            "sentences": self.sentences,
+            **in_python(self.tokens, self.sentences),
+            "padding": f"{PAD}, number 0, behind the last token",
+            "unknown": UNKNOWN,
             "vocabulary": list(self.texts.vocabulary.tokens),
             "classes": list(self.texts.classes),
         }

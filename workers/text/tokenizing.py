@@ -20,6 +20,17 @@ def tokens_of(text: str, kind: str) -> list[str]:
     return text.split() if kind == "blanks" else list(text)
 
 
+def in_python(kind: str, sentences: bool) -> dict[str, str]:
+    """What `tokens_of` and, with `sentences`, `sentences_of` do, as Python for whoever uses an exported network."""
+    cut = {
+        "words": f're.findall(r"{_WORD.pattern}", text.lower())',
+        "blanks": "text.split()",
+        "characters": "list(text)",
+    }
+    ends = {"sentences": f're.split(r"{_SENTENCE_END.pattern}", text)'} if sentences else {}
+    return {**ends, "tokens": cut[kind]}
+
+
 def sentences_of(text: str) -> list[str]:
     """The parts of `text` between blanks behind a full stop, a question or exclamation mark, and between paragraphs."""
     return [part for part in _SENTENCE_END.split(text) if part.strip()]

@@ -250,6 +250,18 @@ def test_a_network_that_cannot_write_step_by_step_is_refused() -> None:
         list(task_of().train(None, Trial(1, Candidate({}), 1, 1), None))
 
 
+def test_preprocessing_makes_the_numbers_of_the_data() -> None:
+    """By what an export says of itself, and not by the functions that did it."""
+    task = task_of()
+    said = json.loads(json.dumps(dict(task.preprocessing)))
+    number = {token: place for place, token in enumerate(said["vocabulary"])}
+    assert [number[token] for token in ("<pad>", "<bos>", "<eos>", "<unk>")] == [0, BEGUN, ENDED, 3]
+    part = task.pairs.train
+    for numbers, text in zip(part.targets, part.wanted, strict=True):
+        assert list(numbers) == [number[token] for token in eval(said["tokens"], {"text": text})]
+    assert all(numbers[-1] == number["<eos>"] for numbers in part.sources)
+
+
 def test_a_file_of_words_is_learned_from(tmp_path: Path) -> None:
     rows = "".join(f"say {word} {n},{word} twice {word}\n" for n in range(10) for word in ("red", "blue", "green"))
     path = tmp_path / "pairs.csv"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +19,7 @@ from workers.plugins import Spec
 from workers.setup import Setup
 from workers.tasks.text_classification import TextClassification
 from workers.text.text_course import TextCourse, TextSettings, classifier_of
-from workers.text.tokenizing import tokens_of
+from workers.text.tokenizing import sentences_of
 from workers.trial import Attempt, Result, Trial
 from workers.workshop import Workshop
 
@@ -103,13 +104,19 @@ def test_preprocessing_makes_the_numbers_of_the_data() -> None:
     said = json.loads(json.dumps(dict(task.preprocessing)))
     places = {token: place for place, token in enumerate(said["vocabulary"])}
     texts = {
-        tuple(places.get(token, 1) for token in tokens_of(text, said["tokens"])[: task.length])
+        tuple(places.get(token, 1) for token in eval(said["tokens"], {"re": re, "text": text})[: task.length])
         for text in task.source.read().texts
     }
     assert all(
         sum(text, ()) in texts for part in ("train", "validation", "test") for text in task.texts.part(part).texts
     )
     assert said["classes"] == list(task.texts.classes)
+
+
+def test_what_is_said_of_sentences_cuts_them() -> None:
+    said = TextClassification(sentences=True, most_sentences=3, **SMALL).preprocessing["sentences"]
+    text = "One, e.g. two.  Three!\n\nFour"
+    assert [part for part in eval(said, {"re": re, "text": text}) if part.strip()] == sentences_of(text)
 
 
 @pytest.mark.parametrize(
