@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from workers.objectives import Outcome
 from workers.plugins import Spec
 from workers.setup import Setup
 from workers.tasks.text_classification import TextClassification
+from workers.text.buckets import Texts
 from workers.text.text_course import TextCourse, TextSettings, classifier_of
 from workers.text.tokenizing import sentences_of
 from workers.trial import Attempt, Result, Trial
@@ -64,6 +66,22 @@ def test_documents_go_on_exactly(tmp_path: Path) -> None:
     assert on.metrics == straight.metrics
     first, second = (sorted(tmp_path.rglob(f"texts/{trial}/*/checkpoint.safetensors"))[0] for trial in (2, 3))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_long_texts_are_scored_few_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = workshop(tmp_path, **SMALL, length=20)
+    attempt = Attempt(Trial(1, candidate_of(there), 1, 1))
+    together, take = run(there, attempt).metrics, Texts.take
+    seen: list[int] = []
+
+    def taken(self: Texts, places: Sequence[int], *shape: Any) -> Any:
+        seen.append(len(places))
+        return take(self, places, *shape)
+
+    monkeypatch.setattr(Texts, "take", taken)
+    monkeypatch.setattr("workers.text.text_course.TOKENS_AT_ONCE", 3 * 20 + 19)
+    assert run(there, attempt).metrics == pytest.approx(together)
+    assert seen.count(3) == SMALL["validation_examples"] // 3
 
 
 def test_attention_is_shown_and_sums_to_one(tmp_path: Path) -> None:
