@@ -225,7 +225,7 @@ def test_texts_of_which_nothing_is_known_are_refused(tmp_path: Path, text: str, 
         text_data(TextTable(path), Division(), Reading(minimum=minimum))
 
 
-@given(st.lists(st.sampled_from("aaaabbc"), min_size=20, max_size=40), st.integers(0, 20))
+@given(st.lists(st.sampled_from("aaaabbcdefg"), min_size=20, max_size=40), st.integers(0, 20))
 def test_the_last_text_of_a_class_is_learned_from(labels: list[str], seed: int) -> None:
     labelled = Labelled([""] * len(labels), labels, [""] * len(labels))
     train, _, _ = divide(labelled, Division(seed, validation=0.3, test=0.3), "here")
