@@ -127,7 +127,7 @@ def test_a_generator_of_one_class_is_noticed_late_and_only_if_it_stays_so() -> N
     watch.tell(one, collapse.TRAINED - 1)
     watch.tell(one, collapse.TRAINED)
     with pytest.raises(collapse.CollapsedError, match="100% of them are taken for '7'"):
-        collapse.Watch(seen=watch.record()["collapsed"]).tell(one, collapse.TRAINED)
+        collapse.Watch(seen=int(watch.record()["collapsed"])).tell(one, collapse.TRAINED)
     assert collapse.Look(0.5, "7", 1.0, 1.0).collapsed(10**6, 1.0) is None  # of data of one class
 
 
