@@ -93,7 +93,7 @@ def _input(winner: Winner) -> str:
         for name, shape in shapes.items()
     ]
     if len(winner.deployed) > 1 or winner.main.inputs != tuple(signature.inputs):
-        lines += [line for name, deployed in winner.deployed.items() for line in _module(name, deployed)]
+        lines += [line for name, deployed in winner.deployed.items() for line in _module(winner, name, deployed)]
     said = preprocessing(winner)
     if "mean" in said and "std" in said:
         lines.append("- Layout: channels first (batch, channels, height, width)")
@@ -117,11 +117,12 @@ def _shape(shape: Sequence[int]) -> str:
     return f"({', '.join(['batch', *map(str, shape)])})"
 
 
-def _module(name: str, deployed: Deployed) -> Iterator[str]:
-    """What a converted module takes and gives, where that is not what the whole network does."""
+def _module(winner: Winner, name: str, deployed: Deployed) -> Iterator[str]:
+    """What a module takes and gives, where that is not what the signature says."""
+    source = "`model.py`, " if winner.blueprint and deployed.module is winner.network else ""
     pairs = zip(deployed.inputs, deployed.examples, strict=True)
     inputs = ", ".join(f"`{one}` {_shape(tuple(example.shape[1:]))}" for one, example in pairs)
-    yield f"- `{name}.onnx`, `{name}.pt2`: from {inputs} to {', '.join(f'`{one}`' for one in deployed.outputs)}"
+    yield f"- {source}`{name}.onnx`, `{name}.pt2`: from {inputs} to {', '.join(f'`{one}`' for one in deployed.outputs)}"
 
 
 def _numbers(values: Json) -> str:

@@ -347,6 +347,15 @@ def test_costs_are_sums_over_all_trials(kept: Kept) -> None:
     assert found["epochs"] == 2
 
 
+def test_the_readme_says_which_of_its_files_take_a_state(kept: Kept) -> None:
+    winner = find_winner(kept.log, "own", 0)
+    given = (torch.ones(2, 1, 8, 8), torch.ones(2, 5)), ("image", "state"), ("logits", "new_state")
+    said = "`model.onnx`, `model.pt2`: from `image` (batch, 1, 8, 8), `state` (batch, 5) to `logits`, `new_state`"
+    whole = readme(replace(winner, deployed={"model": Deployed(winner.network, *given)}), kept.folder, {})
+    assert f"- `model.py`, {said}\n" in whole
+    assert f"- {said}\n" in readme(replace(winner, deployed={"model": Deployed(nn.Flatten(), *given)}), kept.folder, {})
+
+
 def test_what_cannot_be_converted_is_left_out_with_the_reason(kept: Kept, tmp_path: Path) -> None:
     class Stubborn(nn.Module):
         def forward(self, image: torch.Tensor) -> Any:
