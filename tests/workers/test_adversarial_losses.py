@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -219,11 +220,11 @@ def test_the_margin_adapts_only_where_both_sides_allow_it() -> None:
 
 
 def test_the_equilibrium_moves_k_by_what_the_balance_lacks() -> None:
-    loss, met = BoundaryEquilibrium(ratio=0.5), seen(Shrinking())
+    loss, met = BoundaryEquilibrium(ratio=0.5, gain=0.02), seen(Shrinking())
     x, y = (np.abs(one.numpy() / 2).mean() for one in (met.real, met.fake))
     assert float(loss.discriminator(met)) == pytest.approx(x)  # k begins with 0
     assert float(loss.generator(met.judge, met.fake / 4)) == pytest.approx(y / 4)
-    k = 0.001 * (0.5 * x - y / 4)
+    k = 0.02 * (0.5 * x - y / 4)
     assert loss.k == pytest.approx(k)
     assert float(loss.discriminator(met)) == pytest.approx(x - k * y)
     loss.end_epoch()
@@ -233,6 +234,15 @@ def test_the_equilibrium_moves_k_by_what_the_balance_lacks() -> None:
     loss.k = 0.9999
     loss.balance(10.0, 0.0)
     assert loss.k == 1.0
+
+
+def test_the_gain_is_as_published_unless_told_otherwise() -> None:
+    usual = GenerationRecipe(objective="boundary_equilibrium")
+    for recipe, gain in ((usual, 0.001), (replace(usual, gain=0.05), 0.05)):
+        loss = loss_of(recipe)
+        assert isinstance(loss, BoundaryEquilibrium)
+        loss.balance(2.0, 0.0)
+        assert loss.k == pytest.approx(gain)
 
 
 def fooled(divergence: Divergence, real: Tensor, fake: Tensor) -> Tensor:

@@ -14,8 +14,6 @@ from workers.generation.adversarial import AdversarialLoss, Encounter, Judge
 from workers.generation.penalties import pulling_away
 from workers.trial import Json
 
-GAIN = 0.001  # of the equilibrium's k, as published
-
 
 def squared_errors(judge: Judge, images: Tensor) -> Tensor:
     """The mean squared error of each image's reconstruction, (batch,)."""
@@ -107,12 +105,13 @@ class MarginAdaptive(AdversarialLoss):
 class BoundaryEquilibrium(AdversarialLoss):
     """Energies of generated images held at `ratio` times those of real ones (Berthelot et al. 2017, arXiv 1703.10717).
 
-    `k` weighs the generated images in the discriminator's loss and moves after each of the generator's steps by GAIN
-    times what the balance lacks, within [0, 1]. `convergence` is the paper's global measure, over the last epoch.
+    `k` weighs the generated images in the discriminator's loss and moves after each of the generator's steps by `gain`
+    times what the balance lacks, within [0, 1]; published is 0.001. `convergence` is the paper's global measure, over
+    the last epoch.
     """
 
-    def __init__(self, ratio: float) -> None:
-        self.ratio, self.k = ratio, 0.0
+    def __init__(self, ratio: float, gain: float) -> None:
+        self.ratio, self.gain, self.k = ratio, gain, 0.0
         self._real = 0.0
         self._measures: list[float] = []
         self._figures: Mapping[str, float] = {}
@@ -130,7 +129,7 @@ class BoundaryEquilibrium(AdversarialLoss):
     def balance(self, real: float, fake: float) -> None:
         """Move k, given the mean energies of a batch of real images and of one that the generator made."""
         lacking = self.ratio * real - fake
-        self.k = min(1.0, max(0.0, self.k + GAIN * lacking))
+        self.k = min(1.0, max(0.0, self.k + self.gain * lacking))
         self._measures.append(real + abs(lacking))
 
     def end_epoch(self) -> None:

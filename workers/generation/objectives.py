@@ -45,7 +45,7 @@ def loss_of(recipe: GenerationRecipe) -> AdversarialLoss:
         case "margin_adaptive":
             return MarginAdaptive()
         case "boundary_equilibrium":
-            return BoundaryEquilibrium(recipe.equilibrium)
+            return BoundaryEquilibrium(recipe.equilibrium, recipe.gain)
         case name:
             divergence = DIVERGENCES[name]
             return Scored(divergence.apart, divergence.fooled)

@@ -31,7 +31,8 @@ class GenerationRecipe(Recipe):
 
     `penalty` weighs the gradient penalty, and the distances of loss_sensitive. `clipping` bounds the weights under
     wasserstein_clipping. `margin` is that of energy_based, and what loss_sensitive multiplies distances by. `diversity`
-    weighs the pulling-away term of energy_based, `equilibrium` is the ratio that boundary_equilibrium holds.
+    weighs the pulling-away term of energy_based, `equilibrium` is the ratio that boundary_equilibrium holds, `gain`
+    how fast it balances: what a step adds to its weight of generated images, per lacking energy.
     """
 
     optimizer: str = "adam"
@@ -56,6 +57,7 @@ class GenerationRecipe(Recipe):
     margin: float = 1.0
     diversity: float = 0.1
     equilibrium: float = 0.5
+    gain: float = 0.001
 
     rules: ClassVar[Mapping[str, Decision]] = MappingProxyType(
         {
@@ -76,6 +78,7 @@ class GenerationRecipe(Recipe):
             "margin": Range(0.0, 1e6),
             "diversity": Range(0.0, 1e6),
             "equilibrium": Range(1e-3, 1.0),
+            "gain": Range(1e-6, 1.0),
         }
     )
 
