@@ -199,6 +199,11 @@ def _fit(space: Space | None, task: Task, job: Job) -> Decisions:
         if space is not None:
             space.check(task.signature)
             return space.decisions | task.decisions
+        if task.needs_space:
+            raise UserError(
+                f"the task {job.task.name} trains networks of a space, but the job names none: add space; "
+                "docs/networks.md says which fit"
+            )
         if not len(task.decisions):
             raise UserError(
                 f"there is nothing to search: the task {job.task.name} leaves no setting open, and the job has "

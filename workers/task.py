@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Blueprint, Signature
@@ -68,6 +68,8 @@ class Task(ABC):
     Subclasses are dataclasses whose fields are the options of a job file. A metric named in `objectives` comes with its
     direction; other metrics may be yielded too.
     """
+
+    needs_space: ClassVar[bool] = False  # whether it trains nothing but networks of a space
 
     @property
     @abstractmethod

@@ -107,6 +107,7 @@ def test_it_says_what_it_is(spec: Spec) -> None:
     assert all(one.direction in Direction for one in task.objectives)
     assert task.epochs >= 1
     assert task.signature.kind
+    assert task.needs_space == (SMALL[spec.name][1] is not None)
     assert list(task.decisions) == list(task_of(spec).decisions)
 
 

@@ -38,6 +38,7 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
     ({"space": None}, ["nothing to search", "{range: [low, high]}"]),
     ({"objectives": ["acuracy"]}, ["'acuracy' is no metric of this task", "direction: maximize"]),
     ({"objectives": ["value", "value"]}, ["value stands twice"]),
+    ({"task": "language_model", "space": None}, ["language_model trains networks of a space", "docs/networks.md"]),
     ({"task": "image_classification", "space": "pnas", "objectives": ["value"]}, ["'value' is no metric", "accuracy"]),
     ({"constraints": {"paramters": {"max": 5}}}, ["'paramters' is no metric", "did you mean parameters?"]),
     (

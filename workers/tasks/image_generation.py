@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from search_spaces.decisions import Candidate
 from search_spaces.space import Blueprint, Signature
@@ -40,6 +40,8 @@ class ImageGeneration(ImageOptions, GenerationRecipe, Task):
     conditional: bool = False
     evaluated: int = 1000
     features: str = "classifier"
+
+    needs_space: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from search_spaces.decision import Choice
 from search_spaces.decisions import Candidate
@@ -37,6 +37,8 @@ class ImageTranslation(TranslationRecipe, ImageOptions, Task):
 
     pairs: str = "edges_to_image"
     domains: Sequence[str] = ("whole", "inverted", "small")
+
+    needs_space: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

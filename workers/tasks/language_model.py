@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from search_spaces.decisions import Candidate
 from search_spaces.space import Signature
@@ -69,6 +69,8 @@ class LanguageModel(LanguageRecipe, Task):
     temperature: float = 0.8
     epochs: int = 5
     device: str = "auto"
+
+    needs_space: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

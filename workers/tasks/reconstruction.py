@@ -57,6 +57,8 @@ class Reconstruction(Recipe, ImageOptions, Task):
         }
     )
 
+    needs_space: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_images()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from search_spaces.decisions import Candidate
 from search_spaces.space import Signature
@@ -73,6 +73,8 @@ class SequenceToSequence(PairRecipe, Task):
     language_model: str | None = None
     epochs: int = 10
     device: str = "auto"
+
+    needs_space: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -86,6 +86,8 @@ class TextClassification(Recipe, Task):
         {**Recipe.rules, "label_smoothing": Range(0.0, 0.99), "max_norm": Range(0.0, 1e9)}
     )
 
+    needs_space: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("validation", "test"):
