@@ -1,4 +1,4 @@
-"""Mode collapse: noticing that a generator gives nearly the same image for every noise."""
+"""Mode collapse: noticing that a generator gives nearly the same image for every noise, or every image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 2  # epochs in a row at whose end it is so
 
 
 class CollapsedError(DivergedError):
-    """A generator gives nearly the same image for every noise."""
+    """A generator gives nearly the same image whatever goes in."""
 
 
 @final
@@ -58,7 +58,7 @@ class Watch:
         self.seen = 0 if wrong is None else self.seen + 1
         if self.seen >= PATIENCE:
             raise CollapsedError(
-                f"the generator gives nearly the same image for every noise: {wrong}, for a whole epoch. A lower "
+                f"the generator gives nearly the same image whatever goes in: {wrong}, for a whole epoch. A lower "
                 "learning rate, another objective, or label or instance noise may help"
             )
 

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from workers.course import Course, Score
 from workers.errors import DivergedError
 from workers.exhibits import picture
+from workers.generation.collapse import Look, Watch, variance
 from workers.light import Light, light_of
 from workers.optimization import add_l1, initialise, optimizer, optimizer_tensors, rate_factor, restore_optimizer
 from workers.seeds import derived
@@ -24,7 +25,7 @@ from workers.task import State
 from workers.translation.likeness import decibels, similarity
 from workers.translation.methods import Sides, method_of
 from workers.translation.pairs import SOURCES, intensity, shown_in, signed
-from workers.trial import Trial
+from workers.trial import Json, Trial
 
 if TYPE_CHECKING:
     from workers.tasks.image_translation import ImageTranslation
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 JUDGED_AT_ONCE = 250
 ANSWERED = 8  # images, whose translations prove an export
 SHOWN = 10
+LOOKED_AT = 200  # images by which collapse is noticed
 
 
 @final
@@ -61,6 +63,7 @@ class Translating(Course):
                 restore_optimizer(chosen, moments)
         for name, buffer in self.method.buffers.items():
             buffer.restore(under(f"buffer/{name}/", kept), device)
+        self.watch = Watch() if state is None else Watch(state.record["collapsed"], state.record["variety"])
         self.images = light_of(task.images, "train", device)
 
     def epoch(self, number: int) -> Mapping[str, float]:
@@ -86,7 +89,10 @@ class Translating(Course):
             for name, loss in losses.items():
                 lost[name] += loss.detach()
                 steps[name] += 1
-        return self.said({name: float(lost[name]) / steps[name] for name in self.parts if steps[name]}, number)
+        means = self.said({name: float(lost[name]) / steps[name] for name in self.parts if steps[name]}, number)
+        look = self.look()
+        self.watch.tell(look, (number + 1) * len(batches) // self.method.usual.critic_steps)
+        return {**means, "variety": look.variety}
 
     def said(self, means: Mapping[str, float], number: int) -> Mapping[str, float]:
         """The mean losses of an epoch by name, all of them numbers."""
@@ -96,6 +102,19 @@ class Translating(Course):
                     f"the {name}'s loss became {mean} in epoch {number + 1}: a lower learning rate may help"
                 )
         return {f"{name}_loss": mean for name, mean in means.items()}
+
+    @torch.no_grad()
+    def look(self) -> Look:
+        """What shows whether images that differ still differ once they are translated, into one domain each."""
+        self.model.eval()
+        first = self.images.take(torch.arange(min(LOOKED_AT, len(self.images))))
+        drawn = torch.Generator().manual_seed(derived(self.task.split_seed, "looked at"))
+        sides = sides_of(self.task, first, first, drawn)
+        usual = max(1e-12, variance(sides.target, sides.goal))
+        return Look(variance(self.made(self.model, sides), sides.goal) / usual, "", 0.0, 1.0)
+
+    def record(self) -> Mapping[str, Json]:
+        return self.watch.record()
 
     def batches(self, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
         """The places of source and target images of each batch; the same ones where a method sees pairs.
