@@ -219,7 +219,9 @@ def _check_sharing(space: Space | None, task: Task, job: Job) -> None:
     """Raise `UserError` where children cannot be parts of one network."""
     if space is None or not space.shareable:
         name = f"space {job.space.name}" if job.space else "a job without a space"
-        raise UserError(f"weights: shared needs a space of cells, darts, nasnet or pnas, but {name} has no supernet")
+        raise UserError(
+            f"weights: shared needs a space of cells, darts, nasnet or pnas, but {name} has no supernet: set it to own"
+        )
     if job.final.top == 0:
         raise UserError("final.top is 0, but children that share weights have none to hand over: set it to 1 or more")
     try:
