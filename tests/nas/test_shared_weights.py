@@ -82,7 +82,10 @@ def test_a_name_or_a_mapping_says_that_weights_are_shared() -> None:
 def test_what_cannot_share_weights_is_refused_with_a_remedy() -> None:
     refused: dict[str, dict[str, Json]] = {
         "space layers has no supernet": {"space": "layers"},
-        "a job without a space": {"space": None, "task": {**DIGITS["task"], "learning_rate": {"range": [0.01, 0.1]}}},
+        "trains networks of a space, but the job names none": {
+            "space": None,
+            "task": {**DIGITS["task"], "learning_rate": {"range": [0.01, 0.1]}},
+        },
         "learning_rate is left to the search": {"task": {**DIGITS["task"], "learning_rate": {"range": [0.01, 0.1]}}},
         "set schedule: constant beside adam": {"task": {**DIGITS["task"], "optimizer": "adam"}},
         "final.top is 0": {"final": {"top": 0}},
