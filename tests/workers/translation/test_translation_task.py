@@ -37,9 +37,8 @@ SPACE = {"blocks": [1], "widths": [4], "discriminator_widths": [4], "generators"
 
 
 def workshop(tmp_path: Path | None, **options: Any) -> Workshop:
-    places = {} if tmp_path is None else {"artifacts": str(tmp_path)}
     task, space = Spec("image_translation", {**FEW, **options}), Spec("image_translation", SPACE)
-    return Workshop(Setup("t", task, space, **places))
+    return Workshop(Setup("t", task, space, artifacts="" if tmp_path is None else str(tmp_path)))
 
 
 def candidate(shop: Workshop, dropout: float = 0.5) -> Candidate:
