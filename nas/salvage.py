@@ -6,7 +6,9 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +136,7 @@ def _read(copy: Path) -> tuple[tuple[Any, ...], list[Row]]:
         header = source.execute(HEADER).fetchone()
         if header is None or header_checksum(header[0], header[2], header[3]) != header[-1]:
             raise sqlite3.DatabaseError("the job in it is lost")
-        return header, list(readable(source))
+        return header, ordered(list(readable(source)))
     finally:
         source.close()
 
@@ -162,6 +164,28 @@ def readable(source: sqlite3.Connection) -> Iterator[Row]:
             if following is None:
                 return
             after = following
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    """The rows whose numbers can be trusted, which no checksum covers: a spoiled one is there twice, or out of order.
+
+    Of what is left, the most that rises.
+    """
+    counts = Counter(row[0] for row in rows)
+    single = [row for row in rows if counts[row[0]] == 1 and row[0] > 0]
+    ends: list[int] = []  # of rising rows: the least last number of each length, and the place of its row
+    places: list[int] = []
+    before: list[int] = []
+    for place, row in enumerate(single):
+        length = bisect_left(ends, row[0])
+        ends[length:] = [row[0], *ends[length + 1 :]]
+        places[length:] = [place, *places[length + 1 :]]
+        before.append(places[length - 1] if length else -1)
+    kept, place = [], places[-1] if places else -1
+    while place >= 0:
+        kept.append(single[place])
+        place = before[place]
+    return kept[::-1]
 
 
 def _beyond(source: sqlite3.Connection, after: int) -> int | None:

@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nas.history import Entry
+from nas.logs.database import Row
 from nas.logs.sqlite import FILE, SqliteLog
-from nas.salvage import Salvaged, salvage
+from nas.salvage import Salvaged, ordered, salvage
 from workers.errors import DamagedError, UserError
 
 PAGE = 4096
@@ -155,7 +156,19 @@ def test_a_spoiled_first_page_costs_no_entry(sound: Path, tmp_path: Path) -> Non
     log.close()
 
 
+@given(st.integers(2, 40), st.data())
+def test_of_a_spoiled_number_only_itself_and_its_twin_are_lost(count: int, data: st.DataObject) -> None:
+    rows: list[Row] = [(number, 0.0, "note", None, str(number), 0) for number in range(1, count + 1)]
+    place = data.draw(st.integers(0, count - 2))  # the last may be any larger number
+    wrong = data.draw(st.integers(-5, 2 * count).filter(lambda number: number != place + 1))
+    found = ordered([(wrong, *row[1:]) if number == place else row for number, row in enumerate(rows)])
+    assert set(found) <= set(rows)
+    assert len(found) >= count - 2
+    assert found == sorted(found)
+
+
 @settings(max_examples=60, deadline=None)
+@example(place=43396, length=1, seed=1)  # in the number of an entry
 @example(place=3677, length=1, seed=0)  # in the name of the table of the entries
 @given(place=st.integers(0, 30 * PAGE), length=st.integers(1, 3 * PAGE), seed=st.integers(0, 1000))
 def test_no_spoiled_entry_is_ever_taken_for_a_good_one(sound: Path, place: int, length: int, seed: int) -> None:
