@@ -233,8 +233,8 @@ def test_a_damaged_checkpoint_is_no_mistake_of_the_user_and_names_those_to_expor
 
 def test_a_search_of_settings_alone_has_no_network(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path)
-    task = {"name": "image_classification", "learning_rate": {"range": [0.01, 0.1]}}
-    log.create("plain", Plan.of({"name": "plain", "task": task, "space": "pnas"}).job.json() | {"space": None}, {})
+    task = {"name": "stand_ins:SumTask", "scale": {"range": [1.0, 2.0]}}
+    log.create("plain", Plan.of({"name": "plain", "task": task}).job.json(), {})
     with pytest.raises(UserError, match=r"plain has no search space: .*`nas best plain` shows the settings"):
         export(log, "plain", tmp_path / "out")
     log.close()
