@@ -18,7 +18,7 @@ from workers.trial import Json
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions:
-    """What a task of images other than classification has beside its recipe.
+    """What a task of images has beside its recipe.
 
     `dataset` is `digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `svhn`, `folder` or `npz` (both with
     `root`), or the path of a folder or an .npz file. `validation` and `test` are shares set aside (the latter where
