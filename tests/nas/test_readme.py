@@ -65,7 +65,7 @@ def test_the_python_shown_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tune", "tune_grid", "tune_tpe", "tune_surrogate", "both"])
+@pytest.mark.parametrize("name", ["tune", "tune_grid", "tune_tpe", "tune_surrogate"])
 def test_small_examples_run(name: str) -> None:
     command = [sys.executable, "-m", "nas", "run", f"examples/{name}.yaml", "--set", "budget.trials=3", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
