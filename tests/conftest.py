@@ -18,7 +18,6 @@ settings.register_profile("thorough", settings.get_profile("patient"), max_examp
 settings.load_profile("patient")
 
 Require = Callable[[str, bool, str], None]
-_KEPT: list[object] = []  # operator schemas are withdrawn when their library object is collected
 
 
 def _require(name: str, present: bool, reason: str) -> None:
@@ -62,16 +61,7 @@ def pytest_configure() -> None:
     torchvision's compiled operators then do not load, and its import stumbles over their missing schemas; neither
     data sets nor timm's networks call any of them.
     """
-    found = find_spec("torchvision")
-    if found is None or found.origin is None:
-        return
-    import torch
+    if find_spec("torchvision") is not None:
+        from workers.generation.metrics_library import declare_operators
 
-    try:
-        for library in Path(found.origin).parent.glob("_C*.so"):
-            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
-    except OSError:
-        schemas = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-        for name in ("nms", "qnms"):
-            schemas.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")  # type: ignore[no-untyped-call]
-        _KEPT.append(schemas)
+        declare_operators()
