@@ -25,6 +25,7 @@ from nas.search import Observer
 from nas.search import search as loop
 from nas.sharing import open_weights
 from nas.versions import versions
+from nas.watcher import Watchers
 from nas.wrappers.final import Final
 from workers.artifacts import Artifacts
 from workers.errors import UserError
@@ -76,9 +77,11 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
         with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
             with open_weights(plan, journal.epoch), closing(strategy), closing(plan.pool()) as pool:
                 retention = Retention.of(plan, journal)
-                with _rare_collections():
-                    loop(strategy, pool, journal, _Turns(interrupt, retention, observer))
-            ending = _ending(strategy, journal, interrupt)
+                with Watchers(plan.watchers(strategy, journal.timing), journal.note) as watchers:
+                    with _rare_collections():
+                        loop(strategy, pool, journal, _Turns(interrupt, retention, watchers, observer))
+                    ending = _ending(strategy, journal, interrupt)
+                    watchers.end(journal.history, ending.state, ending.reason)
             if ending.state == "finished":
                 retention.finish(journal.history)
             journal.release(ending.state, ending.reason)
@@ -149,16 +152,20 @@ def _rare_collections() -> Iterator[None]:
 
 @final
 class _Turns:
-    """What is done after each turn: deadlines, artifacts that nobody needs, the observer."""
+    """What is done after each turn: deadlines, artifacts that nobody needs, who watches."""
 
-    def __init__(self, interrupt: Interrupt, retention: Retention, observer: Observer | None) -> None:
+    def __init__(
+        self, interrupt: Interrupt, retention: Retention, watchers: Watchers, observer: Observer | None
+    ) -> None:
         self._interrupt = interrupt
         self._retention = retention
+        self._watchers = watchers
         self._observer = observer
 
     def turn(self, history: History, pool: Pool) -> None:
         self._interrupt.tick()
         self._retention.turn(history)
+        self._watchers.turn(history, pool)
         if self._observer is not None:
             self._observer.turn(history, pool)
 

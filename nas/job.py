@@ -23,11 +23,13 @@ from nas.jobfile.parts import (
     Number,
     Part,
     Plugin,
+    Plugins,
     Retraining,
     Shared,
     Spending,
     Weights,
     Whole,
+    listed,
     spec,
 )
 from nas.jobfile.plugins import check_plugins
@@ -42,9 +44,9 @@ CHANGEABLE = ("budget", "pool", "final")
 class Job(Part):
     """A search, as a user writes it down. `json` gives what `parse` reads again.
 
-    `baseline` is random search's share of the epochs, for a comparison at equal numbers; `retries` says how
-    often a trial that failed is tried again; `warm_start` names earlier searches to begin from; `folder` is where the
-    user's own modules are, the job file's unless it says otherwise.
+    `baseline` is random search's share of the epochs, for a comparison at equal numbers; `retries` says how often a
+    trial that failed is tried again; `warm_start` names earlier searches to begin from; `watch` lists who is told of it
+    while it runs; `folder` is where the user's own modules are, the job file's unless it says otherwise.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "search"
@@ -62,6 +64,7 @@ class Job(Part):
     final: Retraining = Retraining()
     journal: Journaled = JournalPlace()
     artifacts: Kept = ArtifactPlace()
+    watch: Plugins = ()
     seed: Annotated[Whole, Field(ge=0)] = 0
     folder: str = ""
 
@@ -128,12 +131,14 @@ class Job(Part):
         return job
 
 
-def _readable(values: Mapping[str, Json]) -> dict[str, Spec]:
+def _readable(values: Mapping[str, Json]) -> dict[str, Spec | tuple[Spec, ...]]:
     """The plugins of a job that is wrong elsewhere."""
-    found = {}
+    found: dict[str, Spec | tuple[Spec, ...]] = {}
     for key in ("task", "space", "strategy", "pool"):
         with suppress(ValueError):
             found[key] = spec(values.get(key))
+    with suppress(ValueError, TypeError):
+        found["watch"] = tuple(spec(one) for one in listed(values.get("watch", ())))
     return found
 
 

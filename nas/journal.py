@@ -13,6 +13,7 @@ from typing import TypeVar, final
 from nas.history import Entry, History
 from nas.log import FullError, Log, Superseded
 from nas.strategy import Strategy
+from nas.timing import Timing
 from nas.wrapper import ASIDE
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
@@ -42,6 +43,7 @@ class Journal:
         self.log, self.search, self.epoch = log, search, epoch
         self.history = History()
         self.stopping_now = False
+        self.timing = Timing()
         self._clock = clock
         self._buffer: list[Entry] = []
         self._urgent = False
@@ -67,6 +69,9 @@ class Journal:
         """What `free` slots shall run now, already written: first what has to be issued again, then what is new."""
         self._look(strategy)
         attempts: list[Attempt] = []
+        if (fresh := free - len(self._again)) > 1 and not self.stopping:
+            with self.timing.ask.measured():
+                strategy.expect(fresh)
         while len(attempts) < free and not self.stopping and (trial := self._next(strategy)) is not None:
             attempts.append(self._issue(trial))
         self.commit()
@@ -122,7 +127,8 @@ class Journal:
         if self._buffer and (self._urgent or time.monotonic() >= self._flush_at):
             entries, self._buffer, self._urgent = self._buffer, [], False
             try:
-                self._last = self.log.append(self.search, self.epoch, entries)
+                with self.timing.commit.measured():
+                    self._last = self.log.append(self.search, self.epoch, entries)
             except UserError as error:  # a second chance for `release`, but nothing is ever written twice
                 self._buffer = [] if isinstance(error, FullError) and error.written else entries
                 raise
@@ -152,7 +158,8 @@ class Journal:
     def _next(self, strategy: Strategy) -> Trial | None:
         if self._again:
             return self.history.trials[self._again.popleft()].trial
-        trial = strategy.ask()
+        with self.timing.ask.measured():
+            trial = strategy.ask()
         if trial is None:
             return None
         if trial.id in self.history.trials:
@@ -181,7 +188,8 @@ class Journal:
             result = Result(result.trial_id, result.attempt, Outcome.FAILED, error=reason)
             self._told(result)
         if result.outcome.charged:
-            self._inform(strategy, result)
+            with self.timing.tell.measured():
+                self._inform(strategy, result)
         else:
             self._again.append(result.trial_id)
 

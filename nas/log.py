@@ -73,6 +73,20 @@ class Header:
         return (time.time() if now is None else now) - self.heartbeat < STALE
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What somebody worked out from the entries up to `sequence`; may be thrown away, and worked out again.
+
+    `release` says which code wrote it: another one's is not read. `content` is that code's own affair, never a pickle.
+    """
+
+    name: str
+    sequence: int
+    release: str
+    content: bytes
+
+
 def check_name(search: str) -> None:
     """Refuse a name that could not be a folder's, or an option's on the command line."""
     if not NAME.fullmatch(search):
@@ -147,6 +161,14 @@ class Log(ABC):
     @abstractmethod
     def request(self, search: str, kind: str, body: Mapping[str, Json]) -> int:
         """Ask something of the driver, present or next (one of `REQUESTS`): the entry's sequence."""
+
+    @abstractmethod
+    def snapshot(self, search: str, name: str) -> Snapshot | None:
+        """The snapshot that was kept last under `name`; None where there is none, or it is damaged."""
+
+    @abstractmethod
+    def keep(self, search: str, epoch: int, snapshot: Snapshot) -> None:
+        """Put `snapshot` in the place of the one of its name. Superseded where the epoch has passed."""
 
     @abstractmethod
     def close(self) -> None:

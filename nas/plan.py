@@ -15,6 +15,8 @@ from nas.jobfile.mistakes import Mistake, nearest, refuse
 from nas.jobfile.parts import objectives_of
 from nas.jobfile.plugins import beside, find
 from nas.strategy import Setting, Strategy
+from nas.timing import Timing
+from nas.watcher import Watched, Watcher
 from nas.wrapper import Wrapper
 from nas.wrappers.baseline import Baseline
 from nas.wrappers.budget import Budget, Limits
@@ -160,6 +162,14 @@ class Plan:
         with beside(self.job.folder):
             pool: Pool = find("pool", self.job.pool)(self.setup, **self.job.pool.options)
         return pool
+
+    def watchers(self, strategy: Strategy, timing: Timing) -> list[Watcher]:
+        """Who is told of the search while it runs, in the job's order."""
+        home = Path(self.folder).parent
+        job = self.job.json()
+        watched = Watched(self.search, job, self.objectives, Path(self.folder), home, strategy, timing)
+        with beside(self.job.folder):
+            return [find("watch", one)(watched, **one.options) for one in self.job.watch]
 
     def build(self, candidate: Candidate) -> nn.Module:
         """The network of `candidate` with fresh weights."""

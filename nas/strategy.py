@@ -129,6 +129,12 @@ class Strategy(ABC):
     def told(self, result: Result) -> None:
         """A trial ended as `completed`, `failed` or `infeasible`."""
 
+    def expect(self, count: int) -> None:
+        """`count` asks in a row are to come before anything more is told: a strategy may think once for all of them.
+
+        What is asked afterwards may depend on it; nothing else is to change.
+        """
+
     def close(self) -> None:
         """Let go of processes and connections, if there are any: the search ends, or its driver does."""
 

@@ -51,6 +51,9 @@ class Wrapper(Strategy):
         if result.trial_id not in self._unheard:
             self.inner.tell(result)
 
+    def expect(self, count: int) -> None:
+        self.inner.expect(count)
+
     def close(self) -> None:
         self.inner.close()
 

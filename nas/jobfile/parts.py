@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, TypeAlias, final
+from typing import Annotated, Any, Literal, TypeAlias, final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 
@@ -56,7 +56,8 @@ def _shared(value: object) -> object:
     return {"sharing": value} if isinstance(value, str) else value
 
 
-def _listed(value: object) -> object:
+def listed(value: Any) -> Any:
+    """What a key lists; one alone stands for a list of it."""
     return (value,) if isinstance(value, str | Mapping) else tuple(value) if isinstance(value, list) else value
 
 
@@ -73,6 +74,7 @@ def _goal(value: object) -> object:
 
 
 Plugin: TypeAlias = Annotated[Spec, PlainValidator(spec), PlainSerializer(_flat)]
+Plugins: TypeAlias = Annotated[tuple[Plugin, ...], BeforeValidator(listed)]
 
 
 class Part(BaseModel):
@@ -189,8 +191,8 @@ class Earlier(Part):
     again: Annotated[Whole, Field(ge=0)] = 1
 
 
-Goals: TypeAlias = Annotated[tuple[Annotated[Goal, BeforeValidator(_goal)], ...], BeforeValidator(_listed)]
-Begun: TypeAlias = Annotated[tuple[Annotated[Earlier, BeforeValidator(_earlier)], ...], BeforeValidator(_listed)]
+Goals: TypeAlias = Annotated[tuple[Annotated[Goal, BeforeValidator(_goal)], ...], BeforeValidator(listed)]
+Begun: TypeAlias = Annotated[tuple[Annotated[Earlier, BeforeValidator(_earlier)], ...], BeforeValidator(listed)]
 Shared: TypeAlias = Annotated[Weights, BeforeValidator(_shared)]
 Journaled: TypeAlias = Annotated[JournalPlace, BeforeValidator(_place)]
 Kept: TypeAlias = Annotated[ArtifactPlace, BeforeValidator(_place)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from nas.jobfile.document import Place
 from nas.jobfile.mistakes import Mistake
 from nas.jobfile.options import check
 from nas.strategy import Strategy
+from nas.watcher import Watcher
 from search_spaces.space import Space
 from workers.errors import UserError
 from workers.plugins import Spec, load
@@ -23,6 +25,7 @@ _KINDS: dict[str, tuple[str, type, int]] = {  # key of the job: its folder, its 
     "space": ("search_spaces", Space, 0),
     "strategy": ("nas.strategies", Strategy, 1),
     "pool": ("workers.pools", Pool, 1),
+    "watch": ("nas.watchers", Watcher, 1),
 }
 
 
@@ -46,35 +49,37 @@ def find(key: str, spec: Spec) -> Any:
     return load(folder, spec.name, base)
 
 
-def check_plugins(named: Mapping[str, Spec | None], folder: str) -> list[Mistake]:
+def check_plugins(named: Mapping[str, Spec | Sequence[Spec] | None], folder: str) -> list[Mistake]:
     """What is wrong with the names and the options of plugins, by their keys in the job."""
     mistakes: list[Mistake] = []
     with beside(folder):
-        for key, (_, _, given) in _KINDS.items():
+        for key in _KINDS:
             spec = named.get(key)
-            if spec is not None:
-                mistakes += _one(key, spec, given)
+            if isinstance(spec, Spec):
+                mistakes += _one(key, (key,), spec)
+            elif spec is not None:
+                mistakes += [mistake for i, one in enumerate(spec) for mistake in _one(key, (key, i), one)]
     return mistakes
 
 
-def _one(key: str, spec: Spec, given: int) -> list[Mistake]:
+def _one(key: str, place: Place, spec: Spec) -> list[Mistake]:
     try:
         plugin = find(key, spec)
     except UserError as error:
-        return [Mistake((key,), str(error))]
-    base = _KINDS[key][1]
+        return [Mistake(place, str(error))]
+    _, base, given = _KINDS[key]
     if key != "task" and not (issubclass(plugin, base) if isinstance(plugin, type) else callable(plugin)):
         what = f"the class {plugin.__name__}" if isinstance(plugin, type) else f"a {type(plugin).__name__}"
-        return [Mistake((key,), f"{spec.name!r} is {what}, but must be a subclass of {base.__name__}")]
+        return [Mistake(place, f"{spec.name!r} is {what}, but must be a subclass of {base.__name__}")]
     given_function = key == "task" and not isinstance(plugin, type) and callable(plugin)
-    mistakes = check((key,), Function if given_function else plugin, spec.options, given, allow_decisions=key == "task")
+    mistakes = check(place, Function if given_function else plugin, spec.options, given, allow_decisions=key == "task")
     if mistakes or key not in ("task", "space"):
         return mistakes
     try:
         task_of(spec) if key == "task" else space_of(spec)
     except (ValueError, TypeError, UserError) as error:
         named = next((name for name in spec.options if str(error).startswith(name)), None)
-        return [Mistake((key, named) if named else (key,), f"{key}: {error}")]
+        return [Mistake((*place, named) if named else place, f"{key}: {error}")]
     except Exception as error:  # of a user's own class
-        return [Mistake((key,), f"{key} {spec.name} cannot be made: {type(error).__name__}: {error}")]
+        return [Mistake(place, f"{key} {spec.name} cannot be made: {type(error).__name__}: {error}")]
     return []

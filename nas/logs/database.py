@@ -26,6 +26,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE entry (sequence INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, trial INTEGER,"
         " body TEXT NOT NULL, checksum INTEGER NOT NULL)",
     ),
+    (
+        "CREATE TABLE snapshot (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL, release TEXT NOT NULL,"
+        " content BLOB NOT NULL, checksum INTEGER NOT NULL)",
+    ),
 )
 HEADER = "SELECT name, created, job, versions, state, reason, epoch, host, pid, mark, heartbeat, checksum FROM search"
 ROWS = "SELECT sequence, time, kind, trial, body, checksum FROM entry WHERE sequence > ?"

@@ -8,7 +8,7 @@ from threading import RLock
 from typing import final
 
 from nas.history import Entry
-from nas.log import Header, Log, Superseded, check_name, refuse, request_body
+from nas.log import Header, Log, Snapshot, Superseded, check_name, refuse, request_body
 from nas.process import Process
 from workers.errors import NotFoundError, UserError
 from workers.trial import Json
@@ -22,6 +22,7 @@ class MemoryLog(Log):
         self._lock = RLock()
         self._headers: dict[str, Header] = {}
         self._entries: dict[str, list[Entry]] = {}
+        self._snapshots: dict[tuple[str, str], Snapshot] = {}
 
     def create(self, search: str, job: Json, versions: Mapping[str, str]) -> None:
         check_name(search)
@@ -77,6 +78,14 @@ class MemoryLog(Log):
         with self._lock:
             self.header(search)
             return self._write(search, "request", request_body(kind, body))
+
+    def snapshot(self, search: str, name: str) -> Snapshot | None:
+        return self._snapshots.get((search, name))
+
+    def keep(self, search: str, epoch: int, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._fence(search, epoch)
+            self._snapshots[search, snapshot.name] = snapshot
 
     def close(self) -> None:
         """Nothing is open."""

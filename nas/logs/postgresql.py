@@ -12,7 +12,7 @@ from typing import Any, final
 import psycopg
 
 from nas.history import Entry
-from nas.log import Header, Log, Superseded, check_name, decode, encode, refuse, request_body
+from nas.log import Header, Log, Snapshot, Superseded, check_name, decode, encode, refuse, request_body
 from nas.process import Process
 from nas.versions import versions as versions_here
 from workers.errors import NotFoundError, UserError
@@ -27,6 +27,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE cellwright_entry (search text NOT NULL REFERENCES cellwright_search, sequence bigint NOT NULL,"
         " time float8 NOT NULL, kind text NOT NULL, trial bigint, body text NOT NULL, PRIMARY KEY (search, sequence))",
     ),
+    (
+        "CREATE TABLE cellwright_snapshot (search text NOT NULL REFERENCES cellwright_search, name text NOT NULL,"
+        " sequence bigint NOT NULL, release text NOT NULL, content bytea NOT NULL, PRIMARY KEY (search, name))",
+    ),
 )
 NOW = "extract(epoch FROM clock_timestamp())::float8"
 # The heartbeat is the server's clock, and is told in the reader's, so that clocks of several machines may differ.
@@ -40,7 +44,7 @@ BATCH = 2000
 
 @final
 class PostgresqlLog(Log):
-    """Two tables, `cellwright_search` and `cellwright_entry`; every commit waits for the server's disk.
+    """Three tables, whose names begin with `cellwright_`; every commit waits for the server's disk.
 
     Whoever writes to a search locks its row first, so that sequences are in the order of commits and a reader that has
     seen one has seen all before it.
@@ -134,6 +138,21 @@ class PostgresqlLog(Log):
         with self._transaction() as cursor:
             self._header(cursor, search, lock=True)
             return _insert(cursor, search, [wanted])
+
+    def snapshot(self, search: str, name: str) -> Snapshot | None:
+        query = "SELECT name, sequence, release, content FROM cellwright_snapshot WHERE search = %s AND name = %s"
+        with self._transaction() as cursor:
+            row = cursor.execute(query, (search, name)).fetchone()
+        return None if row is None else Snapshot(*row)
+
+    def keep(self, search: str, epoch: int, snapshot: Snapshot) -> None:
+        with self._transaction() as cursor:
+            _fence(cursor, search, epoch)
+            cursor.execute(
+                "INSERT INTO cellwright_snapshot VALUES (%s, %s, %s, %s, %s) ON CONFLICT (search, name) DO UPDATE"
+                " SET sequence = excluded.sequence, release = excluded.release, content = excluded.content",
+                (search, snapshot.name, snapshot.sequence, snapshot.release, snapshot.content),
+            )
 
     def close(self) -> None:
         with self._lock:

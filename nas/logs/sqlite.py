@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from threading import RLock
 from typing import final
+from zlib import crc32
 
 from nas.history import Entry
 from nas.log import (
@@ -17,6 +18,7 @@ from nas.log import (
     FullError,
     Header,
     Log,
+    Snapshot,
     Superseded,
     check_name,
     durable,
@@ -32,6 +34,7 @@ from workers.errors import DamagedError, NotFoundError, UserError
 from workers.trial import Json
 
 FILE = "journal.sqlite"
+SNAPSHOT = "SELECT name, sequence, release, content, checksum FROM snapshot WHERE name = ?"
 FENCE = "SELECT epoch, state, (SELECT max(sequence) FROM entry) FROM search"
 BATCH = 2000  # rows per read: a reader holds no transaction while its caller thinks
 
@@ -147,6 +150,18 @@ class SqliteLog(Log):
             _insert(connection, [wanted])
             sequence: int = connection.execute("SELECT max(sequence) FROM entry").fetchone()[0]
         return sequence
+
+    def snapshot(self, search: str, name: str) -> Snapshot | None:
+        database = self._known(search)
+        with database.lock, database.explained():
+            row = database.connection.execute(SNAPSHOT, (name,)).fetchone() if database.schema > 1 else None
+        return None if row is None or crc32(row[3]) != row[4] else Snapshot(*row[:4])
+
+    def keep(self, search: str, epoch: int, snapshot: Snapshot) -> None:
+        row = (snapshot.name, snapshot.sequence, snapshot.release, snapshot.content, crc32(snapshot.content))
+        with self._known(search).transaction() as connection:
+            _fence(connection, epoch)
+            connection.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?, ?)", row)
 
     def close(self) -> None:
         with self._lock:

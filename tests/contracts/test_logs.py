@@ -20,7 +20,7 @@ import pytest
 
 from nas.history import Entry
 from nas.home import open_log
-from nas.log import STALE, Log, Superseded
+from nas.log import STALE, Log, Snapshot, Superseded
 from workers.errors import NotFoundError, UserError
 
 Require = Callable[[str, bool, str], None]
@@ -262,6 +262,27 @@ def test_a_takeover_that_is_under_way_counts(log: Log, place: str) -> None:
     writer.join()
     assert len(said) == 1
     assert [one.kind for one in log.entries("try")] == ["driver"]
+
+
+def test_a_snapshot_takes_the_place_of_the_one_before(log: Log, place: str) -> None:
+    assert log.snapshot("try", "standing") is None
+    epoch = log.acquire("try")
+    for sequence in (3, 7):
+        log.keep("try", epoch, Snapshot("standing", sequence, "0.1", bytes(range(256))))
+    log.keep("try", epoch, Snapshot("other", 1, "0.1", b""))
+    log.close()
+    again = open_log(place)
+    assert again.snapshot("try", "standing") == Snapshot("standing", 7, "0.1", bytes(range(256)))
+    assert again.snapshot("try", "other") == Snapshot("other", 1, "0.1", b"")
+    again.close()
+
+
+def test_a_driver_that_was_taken_over_from_keeps_no_snapshot(log: Log, place: str) -> None:
+    first = log.acquire("try")
+    log.acquire("try", force=True)
+    with pytest.raises(Superseded):
+        log.keep("try", first, Snapshot("standing", 3, "0.1", b""))
+    assert log.snapshot("try", "standing") is None
 
 
 def test_closing_twice_is_closing_once(log: Log) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from nas.job import Job
 from nas.strategy import Strategy
+from nas.watcher import Watcher
 from search_spaces.space import Space
 from workers.plugins import available, load
 from workers.pool import Pool
@@ -23,8 +24,9 @@ FOLDERS: dict[str, type] = {
     "workers.tasks": Task,
     "nas.strategies": Strategy,
     "workers.pools": Pool,
+    "nas.watchers": Watcher,
 }
-GIVEN = {"setting", "setup", "call", "calls"}  # what a plugin gets beside the options of a job file
+GIVEN = {"setting", "setup", "watched", "call", "calls"}  # what a plugin gets beside the options of a job file
 
 
 def test_every_key_is_named() -> None:
