@@ -15,6 +15,7 @@ from typing import Any, final
 from workers.errors import DamagedError, NotFoundError, UserError
 
 SIDECAR = ".sha256"
+OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 
 
 @final
@@ -182,7 +183,10 @@ class _Folder(Artifacts):
 
 @final
 class _Remote(Artifacts):
-    """By fsspec. Object stores write a file whole or not at all; other file systems rename it into its place."""
+    """By fsspec. Object stores write a file whole or not at all; other file systems rename it into its place.
+
+    Nothing is remembered of what was listed: other machines write here, too.
+    """
 
     def __init__(self, url: str) -> None:
         try:
@@ -192,9 +196,10 @@ class _Remote(Artifacts):
                 f"artifacts at {url} need fsspec: pip install 'cellwright[remote]', or name a folder"
             ) from None
         try:
-            self.files, self.root = fsspec.core.url_to_fs(url.rstrip("/"))
+            self.files, self.root = fsspec.core.url_to_fs(url.rstrip("/"), use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise UserError(f"artifacts at {url} cannot be reached: {error}") from error
+        self._whole = url.partition("://")[0] in OBJECT_STORES
         self.url = url
 
     @property
@@ -205,24 +210,40 @@ class _Remote(Artifacts):
         path = f"{self.root}/{key}"
         folder, _, name = path.rpartition("/")
         temporary = f"{folder}/.{name}-{os.urandom(4).hex()}"
-        self.files.makedirs(folder, exist_ok=True)
-        self.files.pipe_file(temporary, data)
-        self.files.mv(temporary, path)
+        with _as_errors_of_the_system():
+            if self._whole:
+                self.files.pipe_file(path, data)
+                return
+            self.files.makedirs(folder, exist_ok=True)
+            self.files.pipe_file(temporary, data)
+            self.files.mv(temporary, path)
 
     def _read(self, key: str) -> bytes:
-        data: bytes = self.files.cat_file(f"{self.root}/{key}")
+        with _as_errors_of_the_system():
+            data: bytes = self.files.cat_file(f"{self.root}/{key}")
         return data
 
     def _remove(self, key: str) -> None:
-        if self.files.exists(f"{self.root}/{key}"):
+        with _as_errors_of_the_system(), contextlib.suppress(FileNotFoundError):
             self.files.rm_file(f"{self.root}/{key}")
 
     def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
-        if not self.files.exists(f"{self.root}/{folder}"):
-            return
-        known: dict[str, Any] = self.files.find(f"{self.root}/{folder}", detail=True)
+        known: dict[str, Any] = {}
+        with _as_errors_of_the_system(), contextlib.suppress(FileNotFoundError):
+            known = self.files.find(f"{self.root}/{folder}", detail=True)
         for path, details in known.items():
             yield str(path)[len(str(self.root)) :].lstrip("/"), int(details["size"])
+
+
+@contextlib.contextmanager
+def _as_errors_of_the_system() -> Iterator[None]:
+    """Raise what a store's own library raises (a refused connection, say) as the `OSError` that it is."""
+    try:
+        yield
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _key(search: str, trial: int, attempt: int, name: str) -> str:
