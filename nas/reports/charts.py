@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import quantiles
+from typing import final
 
 from nas.history import TrialRecord
 from nas.quantities import count, is_share, score
@@ -35,6 +37,28 @@ def title(name: str) -> str:
     return name.replace("_", "-" if name == "multiply_adds" else " ")
 
 
+@final
+@dataclass(frozen=True)
+class Arm:
+    """One arm of a race: its name and style, its best so far, and its trials, each with what is said of it."""
+
+    label: str
+    style: str
+    line: Sequence[Point]
+    dots: Sequence[Point]
+    titles: Sequence[str] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Cloud:
+    """Trials between two objectives in one style: `(second, first)` for each, and what is said of it."""
+
+    style: str
+    points: Sequence[Point]
+    titles: Sequence[str] = ()
+
+
 def progress(subject: Subject, objective: Objective) -> str:
     """Best so far against trials and against seconds of training, the random baseline beside the search."""
     history = subject.history
@@ -44,21 +68,27 @@ def progress(subject: Subject, objective: Objective) -> str:
     found = []
     rungs = any(not record.full for _, _, names, _ in races for record in facts.ended(history, names))
     trials = "trials of each arm, by their epochs" if rungs else "trials of each arm"
+    described = words({label: race.by_trainings for label, _, _, race in races}, objective)
     for by_trials, name in ((True, trials), (False, f"training time of each arm, {unit}")):
-        layers: list[Layer] = []
-        for _, style, names, _ in races:
+        drawn = []
+        for label, style, names, race in races:
             points, titles = _scores(facts.counted(history, names), objective, by_trials, size)
-            layers.append(Dots(points, style, titles, 3.0))
-        for label, style, _, race in races:
             line = race.by_trainings if by_trials else [(seconds / size, best) for seconds, best in race.by_seconds]
-            layers.append(Line(line, style, label, steps=True))
-        low, high, hidden = _window(layers, objective)
-        axis = Axis(f"best {title(objective.metric)} so far", low, high, format=tick(objective.metric))
-        across = Axis(name, 0.0, whole=by_trials)
-        drawn = chart(f"Best {title(objective.metric)} against {name}", across, axis, layers, _words(races, objective))
-        left_out = f" Not drawn, outside the scale: {hidden}." if hidden else ""
-        found.append(figure(drawn, f"Each dot is a trial.{left_out}"))
+            drawn.append(Arm(label, style, line, points, titles))
+        found.append(raced(drawn, objective, name, by_trials, described))
     return f'<div class="pair">{"".join(found)}</div>'
+
+
+def raced(arms: Sequence[Arm], objective: Objective, name: str, whole: bool, described: str) -> str:
+    """Best so far of each arm against what `name` says, in whole numbers where `whole`; a figure with its caption."""
+    layers: list[Layer] = [Dots(arm.dots, arm.style, arm.titles, 3.0) for arm in arms]
+    layers += [Line(arm.line, arm.style, arm.label, steps=True) for arm in arms]
+    low, high, hidden = _window(layers, objective)
+    axis = Axis(f"best {title(objective.metric)} so far", low, high, format=tick(objective.metric))
+    across = Axis(name, 0.0, whole=whole)
+    drawn = chart(f"Best {title(objective.metric)} against {name}", across, axis, layers, described)
+    left_out = f" Not drawn, outside the scale: {hidden}." if hidden else ""
+    return figure(drawn, f"Each dot is a trial.{left_out}")
 
 
 def _unit(seconds: float) -> tuple[str, float]:
@@ -67,8 +97,9 @@ def _unit(seconds: float) -> tuple[str, float]:
     return next(((name, size) for name, size in units if seconds >= 2 * size), ("seconds", 1.0))
 
 
-def _words(races: Sequence[tuple[str, str, Sequence[str], facts.Race]], objective: Objective) -> str:
-    ends = [(label, race.by_trainings[-1]) for label, _, _, race in races if race.by_trainings]
+def words(lines: Mapping[str, Sequence[Point]], objective: Objective) -> str:
+    """Where the line of each arm ends, in a sentence."""
+    ends = [(label, line[-1]) for label, line in lines.items() if line]
     return "; ".join(f"{label}: {value(objective.metric, y)} after {x:.4g} trials" for label, (x, y) in ends)
 
 
@@ -111,39 +142,44 @@ def trade(subject: Subject) -> str:
     first, second = pair
     records = facts.measured(subject.history, [first.metric, second.metric])
     best = facts.pareto(records, pair)
-    layers: list[Layer] = []
+    clouds = []
     for style in ("rival", "own"):
         chosen = [record for record in records if style_of(record.arm) == style]
-        layers.append(
-            Dots([_place(r, first, second) for r in chosen], style, [_said(r, first, second) for r in chosen])
+        clouds.append(
+            Cloud(style, [_place(r, first, second) for r in chosen], [_said(r, first, second) for r in chosen])
         )
-    edge = sorted((_place(record, first, second) for record in best), reverse=second.gain(1.0) > 0)
-    layers.append(Line(edge, "front", steps=True))
-    layers.append(Dots(edge, "front", radius=4.0))
-    spread = [place for place, _ in (_place(record, first, second) for record in records)]
-    log = bool(spread) and min(spread) > 0 and max(spread) / min(spread) > 8
-    x = Axis(title(second.metric), log=log, format=tick(second.metric))
-    y = Axis(title(first.metric), format=tick(first.metric))
     described = f"{len(best)} of {len(records)} trials are on the Pareto front"
-    keys = "".join(f'<span class="key {s}"></span>{n}' for s, n in _keys(records))
-    drawn = figure(
-        chart(f"{title(first.metric)} against {title(second.metric)}", x, y, layers, described),
-        f"{described}: none is better in both.{keys}" + '<span class="key front"></span>Pareto front',
-    )
+    drawn = traded(pair, clouds, [_place(record, first, second) for record in best], described)
     rows = [[str(record.trial.id), *_values(record, pair), arm_name(record.arm)] for record in best[:FRONT]]
     named = table(["trial", *(title(one.metric) for one in pair), "arm"], rows, numbers=(0, 1, 2))
     return f'<div class="pair">{drawn}<div>{named}</div></div>'
 
 
+def traded(pair: tuple[Objective, Objective], clouds: Sequence[Cloud], best: Sequence[Point], described: str) -> str:
+    """Clouds of trials and their Pareto front, the first objective upwards; a figure with its caption."""
+    first, second = pair
+    layers: list[Layer] = [Dots(cloud.points, cloud.style, cloud.titles) for cloud in clouds]
+    edge = sorted(best, reverse=second.gain(1.0) > 0)
+    layers.append(Line(edge, "front", steps=True))
+    layers.append(Dots(edge, "front", radius=4.0))
+    spread = [x for cloud in clouds for x, _ in cloud.points]
+    log = bool(spread) and min(spread) > 0 and max(spread) / min(spread) > 8
+    x = Axis(title(second.metric), log=log, format=tick(second.metric))
+    y = Axis(title(first.metric), format=tick(first.metric))
+    names = {"own": arm_name("strategy"), "rival": arm_name("baseline")}
+    keys = "".join(
+        f'<span class="key {cloud.style}"></span>{names[cloud.style]}'
+        for cloud in sorted(clouds, key=lambda cloud: cloud.style)
+        if cloud.points
+    )
+    return figure(
+        chart(f"{title(first.metric)} against {title(second.metric)}", x, y, layers, described),
+        f"{described}: none is better in both.{keys}" + '<span class="key front"></span>Pareto front',
+    )
+
+
 def _values(record: TrialRecord, pair: Sequence[Objective]) -> list[str]:
     return [value(one.metric, record.result.metrics[one.metric]) for one in pair] if record.result else []
-
-
-def _keys(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
-    styles = {
-        style_of(record.arm): arm_name(record.arm) for record in records if record.arm in ("strategy", "baseline")
-    }
-    return sorted(styles.items())
 
 
 def _place(record: TrialRecord, first: Objective, second: Objective) -> Point:
