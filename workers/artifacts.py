@@ -251,8 +251,8 @@ def _key(search: str, trial: int, attempt: int, name: str) -> str:
 
 
 def _part(name: str) -> str:
-    if not name or "/" in name or "\\" in name or name.startswith("."):
-        raise UserError(f"{name!r} cannot be part of a path: no slashes, no dot in front")
+    if not name or name.startswith(".") or any(one in "/\\" or not one.isprintable() for one in name):
+        raise UserError(f"{name!r} cannot be part of a path: no slashes, no dot in front, nothing unprintable")
     return name
 
 
