@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, final
 
 from workers.errors import DamagedError, NotFoundError, UserError
+from workers.redaction import redacted
 
 SIDECAR = ".sha256"
+WHOLE = "job"  # stands for the trial in the files of a search as a whole
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 
 
@@ -42,6 +44,8 @@ class Stored:
 class Artifacts(ABC):
     """Files by (search, trial, attempt, name), at `<place>/<search>/<trial>/<attempt>/<name>`.
 
+    Those of the search as a whole (what travelled with its job, what its driver said) are at `<place>/<search>/job/`.
+
     A file has its SHA-256 beside it (`<name>.sha256`, as `sha256sum` writes it), which is written first: whatever is
     interrupted, `get` gives what one `put` was given, or an error. While a file is replaced, both digests are good.
     """
@@ -55,14 +59,12 @@ class Artifacts(ABC):
     def put(self, search: str, trial: int, attempt: int, name: str, content: bytes | Path) -> ArtifactRecord:
         """Store `content` (bytes, or a file to be copied), replacing what stood there."""
         data = content.read_bytes() if isinstance(content, Path) else content
-        key, digest = _key(search, trial, attempt, name), hashlib.sha256(data).hexdigest()
-        try:
-            lines = dict.fromkeys([digest, *self._digests(key)[:7]])
-            self._write(key + SIDECAR, "".join(f"{line}  {name}\n" for line in lines).encode())
-            self._write(key, data)
-        except OSError as error:
-            raise UserError(f"{name} of trial {trial} cannot be stored in {self.place}: {error}") from error
-        return ArtifactRecord(name, len(data), digest)
+        return self._put(_key(search, trial, attempt, name), f"{name} of trial {trial}", data)
+
+    @final
+    def put_whole(self, search: str, name: str, content: bytes) -> ArtifactRecord:
+        """Store a file of the search as a whole, replacing what stood there; `list` does not show it."""
+        return self._put(_whole(search, name), f"{name} of {search}", content)
 
     @final
     def probe(self, search: str) -> None:
@@ -80,14 +82,12 @@ class Artifacts(ABC):
     @final
     def get(self, search: str, trial: int, attempt: int, name: str) -> bytes:
         """What was put; `NotFoundError` where nothing was, `DamagedError` where its digest differs."""
-        key = _key(search, trial, attempt, name)
-        try:
-            data = self._read(key)
-        except FileNotFoundError:
-            raise NotFoundError(f"there is no {name} of trial {trial}, attempt {attempt} in {self.place}") from None
-        if hashlib.sha256(data).hexdigest() not in self._digests(key):
-            raise DamagedError(f"{name} of trial {trial} in {self.place} is damaged: its SHA-256 is not the one it had")
-        return data
+        return self._get(_key(search, trial, attempt, name), f"{name} of trial {trial}, attempt {attempt}")
+
+    @final
+    def get_whole(self, search: str, name: str) -> bytes:
+        """What `put_whole` was given; `NotFoundError` where nothing was, `DamagedError` where its digest differs."""
+        return self._get(_whole(search, name), f"{name} of {search}")
 
     @final
     def delete(self, search: str, trial: int, attempt: int, name: str) -> None:
@@ -107,6 +107,27 @@ class Artifacts(ABC):
         return tuple(sorted(found, key=lambda one: (one.trial, one.attempt, one.name)))
 
     @final
+    def _put(self, key: str, what: str, data: bytes) -> ArtifactRecord:
+        name, digest = key.rpartition("/")[2], hashlib.sha256(data).hexdigest()
+        try:
+            lines = dict.fromkeys([digest, *self._digests(key)[:7]])
+            self._write(key + SIDECAR, "".join(f"{line}  {name}\n" for line in lines).encode())
+            self._write(key, data)
+        except OSError as error:
+            raise UserError(f"{what} cannot be stored in {self.place}: {error}") from error
+        return ArtifactRecord(name, len(data), digest)
+
+    @final
+    def _get(self, key: str, what: str) -> bytes:
+        try:
+            data = self._read(key)
+        except FileNotFoundError:
+            raise NotFoundError(f"there is no {what} in {self.place}") from None
+        if hashlib.sha256(data).hexdigest() not in self._digests(key):
+            raise DamagedError(f"{what} in {self.place} is damaged: its SHA-256 is not the one it had")
+        return data
+
+    @final
     def _digests(self, key: str) -> tuple[str, ...]:
         try:
             lines = self._read(key + SIDECAR).decode("ascii", "replace").splitlines()
@@ -117,7 +138,7 @@ class Artifacts(ABC):
     @property
     @abstractmethod
     def place(self) -> str:
-        """The folder or URL."""
+        """The folder or URL, as people may see it."""
 
     @abstractmethod
     def _write(self, key: str, data: bytes) -> None: ...
@@ -193,18 +214,18 @@ class _Remote(Artifacts):
             import fsspec
         except ModuleNotFoundError:
             raise UserError(
-                f"artifacts at {url} need fsspec: pip install 'cellwright[remote]', or name a folder"
+                f"artifacts at {redacted(url)} need fsspec: pip install 'cellwright[remote]', or name a folder"
             ) from None
         try:
             self.files, self.root = fsspec.core.url_to_fs(url.rstrip("/"), use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            raise UserError(f"artifacts at {url} cannot be reached: {error}") from error
+            raise UserError(f"artifacts at {redacted(url)} cannot be reached: {error}") from error
         self._whole = url.partition("://")[0] in OBJECT_STORES
         self.url = url
 
     @property
     def place(self) -> str:
-        return self.url
+        return redacted(self.url)
 
     def _write(self, key: str, data: bytes) -> None:
         path = f"{self.root}/{key}"
@@ -248,6 +269,10 @@ def _as_errors_of_the_system() -> Iterator[None]:
 
 def _key(search: str, trial: int, attempt: int, name: str) -> str:
     return f"{_part(search)}/{int(trial)}/{int(attempt)}/{_part(name)}"
+
+
+def _whole(search: str, name: str) -> str:
+    return f"{_part(search)}/{WHOLE}/{_part(name)}"
 
 
 def _part(name: str) -> str:

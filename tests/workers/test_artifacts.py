@@ -41,6 +41,18 @@ def test_what_is_put_is_got(artifacts: Artifacts, tmp_path: Path) -> None:
     assert artifacts.list("nothing") == ()
 
 
+def test_files_of_a_search_as_a_whole_are_no_trials(artifacts: Artifacts, tmp_path: Path) -> None:
+    artifacts.put_whole("s", "files.zip", b"content")
+    artifacts.put("s", 1, 1, "a", b"")
+    assert artifacts.get_whole("s", "files.zip") == b"content"
+    assert (tmp_path / "s" / "job" / "files.zip").read_bytes() == b"content"
+    assert [one.name for one in artifacts.list("s")] == ["a"]
+    with pytest.raises(NotFoundError, match=r"there is no driver.log of s in "):
+        artifacts.get_whole("s", "driver.log")
+    with pytest.raises(UserError, match="cannot be part of a path"):
+        artifacts.put_whole("s", "../files.zip", b"")
+
+
 def test_what_is_not_there_is_said(artifacts: Artifacts) -> None:
     with pytest.raises(NotFoundError, match="there is no a of trial 1, attempt 2"):
         artifacts.get("s", 1, 2, "a")
@@ -64,7 +76,7 @@ def test_torn_and_changed_files_are_detected(
     artifacts.put("s", 1, 1, "a", content)
     where %= len(content)
     path.write_bytes(content[:where] if cut else content[:where] + bytes([content[where] ^ 1]) + content[where + 1 :])
-    with pytest.raises(DamagedError, match=r"a of trial 1 in .* is damaged"):
+    with pytest.raises(DamagedError, match=r"a of trial 1, attempt 1 in .* is damaged"):
         artifacts.get("s", 1, 1, "a")
 
 

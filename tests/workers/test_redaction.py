@@ -1,0 +1,35 @@
+"""A password never stands where people or logs read an address."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.redaction import redacted
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=4))
+def test_a_password_is_hidden_however_it_is_spelled(password: str) -> None:
+    for spelled in (password, quote(password, safe="")):
+        place = f"postgresql://Us:{spelled}@Ho.St/Ba"
+        assert redacted(place) == "postgresql://Us:***@Ho.St/Ba"
+    quoted = quote(password, safe="")
+    place = redacted(f"postgresql://Us@Ho.St/Ba?sslmode=require&password={quoted}&passfile=/Pw")
+    assert place == "postgresql://Us@Ho.St/Ba?sslmode=require&password=***&passfile=/Pw"
+
+
+@pytest.mark.parametrize(
+    "place", ["", "/home/me/searches", "searches", "postgresql://me@host:5432/base", "s3://bucket/runs", "file:///a:b"]
+)
+def test_a_place_without_a_secret_stays_as_it_is(place: str) -> None:
+    assert redacted(place) == place
+
+
+def test_what_is_left_is_still_an_address() -> None:
+    parts = urlsplit(redacted("postgresql://me:hunter2@host:5432/base?application_name=a&sslpassword=b"))
+    assert (parts.username, parts.password, parts.hostname, parts.port) == ("me", "***", "host", 5432)
+    assert "hunter2" not in parts.geturl()
+    assert parts.query == "application_name=a&sslpassword=***"

@@ -1,0 +1,16 @@
+"""Redaction: the address of a journal or of artifacts as people may see it, without its password."""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "***"
+_USER = re.compile(r"(://[^/?#@:]*:).*@", re.DOTALL)  # to the last @: a password may hold one that nobody quoted
+_PARAMETER = re.compile(r"([?&](?!passfile=)[^=&#]*(?:pass|secret|token|key|credential|signature)[^=&#]*=)[^&#]*", re.I)
+
+
+def redacted(place: str) -> str:
+    """`place` with `***` for the password of its user and for parameters that are secret; a folder as it is."""
+    if "://" not in place:
+        return place
+    return _PARAMETER.sub(rf"\1{HIDDEN}", _USER.sub(rf"\1{HIDDEN}@", place))
