@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -214,9 +213,7 @@ def _prepare(plan: Plan) -> None:
 
     Not where the workers run on other machines: the data and the place of artifacts may be there alone.
     """
-    pool = plan.job.pool
-    elsewhere = pool.name == "ray" and ("address" in pool.options or "RAY_ADDRESS" in os.environ)
-    if pool.name in ("local", "ray") and not elsewhere:
+    if plan.job.pool.name in ("local", "ray") and not plan.elsewhere:
         with beside(plan.job.folder):
             plan.task.prepare()
         if plan.space is not None:

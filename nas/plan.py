@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,6 +37,7 @@ from workers.lineage import network_of
 from workers.objectives import Direction, Objective
 from workers.plugins import Spec
 from workers.pool import Pool
+from workers.release import release
 from workers.setup import Setup
 from workers.sharing import Sharing
 from workers.task import Task
@@ -102,7 +104,14 @@ class Plan:
             folder=self.job.folder,
             objectives=tuple(objective.metric for objective in self.objectives),
             sharing=self._sharing,
+            release=release() if self.elsewhere else "",
         )
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the workers run on other machines, where the data and the place of artifacts may be alone."""
+        pool = self.job.pool
+        return pool.name == "ray" and ("address" in pool.options or "RAY_ADDRESS" in os.environ)
 
     @property
     def _sharing(self) -> Sharing | None:

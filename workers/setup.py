@@ -20,7 +20,7 @@ class Setup:
     of `epochs` epochs may take (`limit` says what a longer one gets), `measure` the further metrics that objectives
     and constraints ask for (`latency`), `ceilings` the largest feasible value of a metric (of `seconds`: in so many
     epochs), `folder` where the user's own modules are found, `objectives` the metrics without which no training counts,
-    `sharing` how children that share weights do it.
+    `sharing` how children that share weights do it, `release` the code that workers elsewhere must run as well.
     """
 
     search: str
@@ -35,6 +35,7 @@ class Setup:
     epochs: int = 0
     objectives: tuple[str, ...] = ()
     sharing: Sharing | None = None
+    release: str = ""
 
     def limit(self, trial: Trial) -> float | None:
         """The seconds that an attempt at `trial` may take: in proportion where it is longer than the search's own."""

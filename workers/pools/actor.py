@@ -7,6 +7,7 @@ from collections import deque
 from typing import final
 
 from workers.errors import UserError, in_words
+from workers.invitation import enter
 from workers.line_process import encode
 from workers.pool import Progress
 from workers.pools.process import answer, open_workshop
@@ -33,7 +34,9 @@ class Actor:
         self._told: deque[Progress] = deque()
         self._asked = False
         try:
-            self._workshop = open_workshop(Setup.from_json(json.loads(setup)))
+            told = Setup.from_json(json.loads(setup))
+            enter(told)
+            self._workshop = open_workshop(told)
         except Exception as failure:
             self._broken = str(failure) if isinstance(failure, UserError) else in_words(failure)
 

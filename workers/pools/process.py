@@ -26,9 +26,10 @@ def open_workshop(setup: Setup) -> Workshop:
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM"):
         os.environ[f"{library}_NUM_THREADS"] = str(setup.threads)  # read when torch and numpy are first imported
     if setup.folder and Path(setup.folder).is_dir():
-        os.chdir(setup.folder)
-        if setup.folder not in sys.path:
-            sys.path.insert(0, setup.folder)
+        folder = str(Path(setup.folder).absolute())  # "." where the user's files have travelled with the job
+        os.chdir(folder)
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
     workshop = Workshop(setup)
     workshop.prepare()  # missing data is no fault of the first child, nor is the time that loading takes
     return workshop
