@@ -177,7 +177,7 @@ class History:
         body = entry.body
         match entry.kind:
             case "progress" if entry.trial in self.trials:
-                self.trials[entry.trial].curve.append((body["epoch"], body["metrics"]))
+                self._learned(self.trials[entry.trial].curve, body)
             case "slots":
                 self.slots.append((entry.time, body["total"]))
             case "note":
@@ -197,6 +197,13 @@ class History:
                 self.reason = body.get("reason", "")
                 if entry.kind == "driver":
                     self.drivers.append(entry)
+
+    @staticmethod
+    def _learned(curve: list[tuple[int, Mapping[str, float]]], body: Mapping[str, Json]) -> None:
+        """One more epoch; an attempt that goes on from an earlier state takes the place of what came after it."""
+        while curve and curve[-1][0] >= body["epoch"]:
+            curve.pop()
+        curve.append((body["epoch"], body["metrics"]))
 
     def _idle(self) -> None:
         """What ran, ran until the last thing known of the driver that is gone."""

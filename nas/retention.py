@@ -13,6 +13,7 @@ from nas.ranking import ranked
 from workers.artifacts import Artifacts, Stored
 from workers.errors import UserError
 from workers.objectives import Objective, Outcome
+from workers.underway import UNDERWAY
 
 PORTION = 8  # files removed in one turn of the loop
 SWEEP = 10  # trials that end between two looks, at least
@@ -67,8 +68,8 @@ def _kept(one: Stored, history: History, need: Needed) -> bool:
     record = history.trials.get(one.trial)
     if record is None:
         return False
-    if record.result is not None and one.attempt != record.result.attempt:
-        return False  # a lost attempt's
+    if record.result is not None and (one.attempt != record.result.attempt or one.name == UNDERWAY):
+        return False  # a lost attempt's, or what nobody goes on from any more
     return one.trial in need.firm or one.trial in need.soft
 
 

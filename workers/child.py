@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, final
 from parameter_server.store import StoreError
 from search_spaces.decision import DecisionError
 from search_spaces.space import Space, UnfitError
-from workers import memory
+from workers import draining, memory
 from workers.artifacts import Artifacts
 from workers.device import device_name, device_of
 from workers.errors import DivergedError, UserError, in_words
@@ -23,8 +23,9 @@ from workers.objectives import Outcome
 from workers.pool import Progress
 from workers.seeds import derived
 from workers.setup import Setup
-from workers.task import Epoch, Task
+from workers.task import Epoch, State, Task
 from workers.trial import Attempt, Result
+from workers.underway import Underway
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +58,7 @@ class Child:
     ) -> None:
         self.setup, self.task, self.space, self.artifacts, self.attempt = setup, task, space, artifacts, attempt
         self.lineage = Lineage(setup, task, space, artifacts)
+        self.underway = Underway(setup, artifacts, attempt)
         self.outcome = Outcome.COMPLETED
         self.error: str | None = None
         self.metrics: dict[str, float] = {}
@@ -64,6 +66,7 @@ class Child:
         self.checkpoint: str | None = None
         self.epochs = 0
         self.device_seconds = 0.0
+        self.earlier_seconds: float | None = None  # of a device, in the attempts that this one goes on from
         self.device = ""
 
     def train(self, report: Callable[[Progress], None], supernet: Supernet | None = None) -> None:
@@ -75,9 +78,14 @@ class Child:
         if attempt.trial.parent is not None and attempt.parent is None:
             raise ValueError(f"trial {attempt.trial.id} continues trial {attempt.trial.parent}, but was not given it")
         self._describe()
-        state = None if supernet or attempt.trial.heir else self.lineage.state(attempt.parent)
+        kept = self.underway.found() if self._goes_on else None
+        state: State | None = None
+        if kept is not None:
+            state, self.earlier_seconds = kept.state, kept.seconds
+        elif not (supernet or attempt.trial.heir):
+            state = self.lineage.state(attempt.parent)
         settle(self.setup.threads, attempt.trial.seed)
-        model = self.lineage.network(attempt)
+        model = self.lineage.network(attempt, inherits=kept is None)
         if model is not None:
             self.device = device_name(getattr(self.task, "device", "auto"))
         if model is not None and "latency" in self.setup.measure:
@@ -91,7 +99,7 @@ class Child:
             steps = self.task.train(model, attempt.trial, state)
             last = self._epochs(steps, 0 if state is None else state.epoch, report, lock)
         if "seconds" in self.setup.measure:
-            self.known["seconds"] = self.device_seconds
+            self.known["seconds"] = self._trained
         self.metrics = {**self.known, **last.metrics}
         self._within_ceilings(self.metrics)
         self._has_objectives(last.metrics)
@@ -132,6 +140,20 @@ class Child:
         return self.attempt.trial.split == "test"
 
     @property
+    def _goes_on(self) -> bool:
+        """Whether attempts at this trial go on from each other.
+
+        Not where nothing is trained, and not with shared weights: these are in the store, their pushes numbered.
+        """
+        trial = self.attempt.trial
+        return trial.epochs > 0 and not trial.shared and not self._tests
+
+    @property
+    def _trained(self) -> float:
+        """The device seconds behind the state that this has reached, whichever attempt spent them."""
+        return self.device_seconds + (self.earlier_seconds or 0.0)
+
+    @property
     def _inherited(self) -> int:
         """The epochs for which a parent has trained what this goes on with."""
         parent = self.attempt.parent
@@ -142,10 +164,11 @@ class Child:
     ) -> Epoch:
         """Go through the epochs after the `first` ones and give the last."""
         trial, number = self.attempt.trial, self.attempt.number
+        before = first if self.earlier_seconds is None else self._inherited
         done, last, begun = first, None, time.perf_counter()
         while (epoch := self._step(steps, lock)) is not None:
             last, done = epoch, done + 1 if epoch.state is None else epoch.state.epoch
-            self.epochs = done - first if first < trial.epochs else 0
+            self.epochs = done - before if first < trial.epochs else 0
             for name, value in epoch.metrics.items():
                 if not math.isfinite(value):
                     raise DivergedError(f"the metric {name} is {value} after epoch {done}")
@@ -153,9 +176,21 @@ class Child:
             self._exhibit(done, epoch.exhibits)
             if not self._tests and done != trial.epochs:
                 self._in_time(time.perf_counter() - begun, epoch)
+                self._halt(epoch)
         if last is None:
             raise UserError("training ended without any metrics: a task must yield at least once")
         return last
+
+    def _halt(self, epoch: Epoch) -> None:
+        """Keep the state now and then; leave it to the next attempt where this machine is going away.
+
+        Where nothing can be kept the training goes on: it may end before the machine does.
+        """
+        leaving, kept = draining.begun(), self.attempt.trial.shared
+        if epoch.state is not None and self._goes_on:
+            kept = self.underway.keep(epoch.state, self._trained, now=leaving)
+        if leaving and kept:
+            raise draining.DrainedError
 
     def _step(self, steps: Iterator[Epoch], lock: DeviceLock | None) -> Epoch | None:
         """The next epoch, on a device that nobody measures meanwhile."""
@@ -252,6 +287,8 @@ class Child:
 def judge(failure: Exception) -> tuple[Outcome, str]:
     """What an exception of a child means, and how to say it in one line."""
     text = " ".join(str(failure).split())
+    if isinstance(failure, draining.DrainedError):
+        return Outcome.STOPPED, text
     if isinstance(failure, InfeasibleError):
         return Outcome.INFEASIBLE, text
     if _out_of_memory(failure):

@@ -31,10 +31,10 @@ class Lineage:
     space: Space | None
     artifacts: Artifacts | None
 
-    def network(self, attempt: Attempt) -> nn.Module | None:
+    def network(self, attempt: Attempt, inherits: bool = True) -> nn.Module | None:
         """The network with fresh weights, drawn from the trial's seed, an heir's from its parent's as well.
 
-        None where the task makes its own.
+        None where the task makes its own. Who has the state of a training that began already `inherits` nothing.
         """
         if self.space is None:
             return None
@@ -43,7 +43,7 @@ class Lineage:
         trial = attempt.trial
         settle(self.setup.threads, trial.seed)
         network = network_of(self.space, self.task, trial.candidate)
-        if trial.heir and (state := self.state(attempt.parent)) is not None:
+        if trial.heir and inherits and (state := self.state(attempt.parent)) is not None:
             inherit(network, state)
         return network
 

@@ -19,7 +19,7 @@ class Outcome(StrEnum):
     | failed | lost three times on different workers | candidate | the worst value seen |
     | infeasible | device out of memory, a constraint | candidate | infeasible |
     | lost | worker or node died, host out of memory: issued again | nobody | nothing |
-    | stopped | the user stopped it, or its worker ended before it began | nobody | nothing |
+    | stopped | the user stopped it, its node is drained, or its worker ended before it began | nobody | nothing |
     """
 
     COMPLETED = "completed"

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, final
 
 from search_spaces.decisions import Decisions
 from search_spaces.space import Space
-from workers import memory
+from workers import draining, memory
 from workers.artifacts import Artifacts
 from workers.child import Child
 from workers.errors import UserError
+from workers.objectives import Outcome
 from workers.plugins import Spec, load
 from workers.pool import Progress
 from workers.setup import Setup
 from workers.task import Task
 from workers.trial import Attempt, Result
+from workers.underway import Underway
 
 if TYPE_CHECKING:
     from parameter_server.store import Store
@@ -63,6 +65,7 @@ class Workshop:
         self.space = None if setup.space is None else space_of(setup.space)
         self.artifacts = Artifacts.open(setup.artifacts) if setup.artifacts else None
         self._prepared = False
+        self._over: Underway | None = None  # what a training left that has ended
 
     def prepare(self) -> None:
         """Load the data, if that was not done before."""
@@ -87,6 +90,9 @@ class Workshop:
     def run(self, attempt: Attempt, report: Callable[[Progress], None]) -> Result:
         """Train and score one child; every failure of the child is a `Result`, not an exception."""
         started = time.perf_counter()
+        self._clear_up()
+        if draining.begun():
+            return Result(attempt.trial.id, attempt.number, Outcome.STOPPED, error=draining.REASON)
         memory.begin()
         child = Child(self.setup, self.task, self.space, self.artifacts, attempt)
         try:
@@ -94,4 +100,12 @@ class Workshop:
             child.train(report, self.supernet if attempt.trial.shared else None)
         except Exception as failure:
             child.fail(failure)
+        if child.outcome.charged:
+            self._over = child.underway
         return child.result(time.perf_counter() - started)
+
+    def _clear_up(self) -> None:
+        """Remove what the attempt before kept under way: who gives this worker another one has written its result."""
+        if self._over is not None:
+            self._over.remove()
+            self._over = None

@@ -181,3 +181,17 @@ def test_entries_of_a_trial_that_was_lost_with_a_damaged_file_are_skipped(kind: 
     result = Result(7, 1, Outcome.COMPLETED).json()
     history.feed(entry(3.0, kind, 7, **{**result, "number": 1, "epoch": 1, "name": "x"}))
     assert list(history.trials) == [0]
+
+
+def test_a_curve_has_each_epoch_once_whichever_attempt_trained_it() -> None:
+    history = History()
+    ask(history, 0)
+    for time, (attempt, epoch) in enumerate([(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (2, 4)]):
+        body = {"attempt": attempt, "epoch": epoch, "metrics": {"loss": float(10 * attempt + epoch)}}
+        history.feed(entry(float(time), "progress", 0, **body))
+    assert history.trials[0].curve == [
+        (1, {"loss": 11.0}),
+        (2, {"loss": 22.0}),
+        (3, {"loss": 23.0}),
+        (4, {"loss": 24.0}),
+    ]

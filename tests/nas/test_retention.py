@@ -14,6 +14,7 @@ from search_spaces.decisions import Candidate
 from workers.artifacts import Artifacts, Stored
 from workers.objectives import Direction, Objective, Outcome
 from workers.trial import Json, Result, Trial
+from workers.underway import UNDERWAY
 
 GOOD = Objective("good", Direction.MAXIMIZE)
 COST = Objective("cost", Direction.MINIMIZE)
@@ -88,6 +89,17 @@ def test_a_lost_attempts_files_may_go_and_a_running_ones_stay() -> None:
     history.feed(entry("tell", 0, Result(0, 2, Outcome.COMPLETED, {"good": 1.0}, checkpoint="c").json()))
     both = [Stored(0, 1, "c", 1), Stored(0, 2, "c", 1)]
     assert superfluous(both, history, needed(history, [GOOD])) == both[:1]
+
+
+def test_what_was_kept_under_way_stays_until_its_trial_is_over() -> None:
+    history, files = history_of((trial(0), None)), [Stored(0, number, UNDERWAY, 100) for number in (1, 2)]
+    history.feed(entry("attempt", 0, {"number": 2}))
+    history.feed(entry("tell", 0, Result(0, 2, Outcome.LOST).json()))
+    assert superfluous(files, history, needed(history, [GOOD]), quota=1) == []
+    history.feed(entry("attempt", 0, {"number": 3}))
+    history.feed(entry("tell", 0, Result(0, 3, Outcome.COMPLETED, {"good": 1.0}, checkpoint="c").json()))
+    left = [*files, Stored(0, 3, UNDERWAY, 100), Stored(0, 3, "c", 100)]
+    assert superfluous(left, history, needed(history, [GOOD])) == left[:3]
 
 
 def test_over_the_quota_the_least_needed_go_first_and_the_firm_stay() -> None:

@@ -6,6 +6,7 @@ import json
 from collections import deque
 from typing import final
 
+from workers import draining
 from workers.errors import UserError, in_words
 from workers.invitation import enter
 from workers.line_process import encode
@@ -58,6 +59,10 @@ class Actor:
         """The epochs since the last question: lists of trial, attempt, epoch and metrics."""
         self._asked = True
         return encode(self._take())
+
+    def drain(self) -> None:
+        """End what runs after its epoch, its state kept, and run nothing more: this node is going away."""
+        draining.begin()
 
     def _take(self) -> list[Json]:
         taken: list[Json] = []
