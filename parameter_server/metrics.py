@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, final
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from parameter_server.link import Link
 
 PATIENCE: Final = 2.0  # seconds for a shard to answer a scrape
-PREFIX: Final = "cellwright_store_"
+PREFIX: Final = "nas_store_"
+COARSER: Final = 2  # of so many edges of a shard's histogram Prometheus is shown one: a shard has fewer than 100 series
 
 
 @final
@@ -46,29 +48,33 @@ class Described:
     kind: str
     text: str
 
-    def family(self, shards: Sequence[Statistics]) -> Metric:
-        """The metric with the values of these shards."""
-        name, values = PREFIX + self.name, [(str(one.shard), getattr(one, self.field)) for one in shards]
+    def family(self, shards: Sequence[Statistics], labels: Mapping[str, str]) -> Metric:
+        """The metric with the values of these shards, which all have these `labels` beside their number."""
+        name, names, same = PREFIX + self.name, [*labels, "shard"], list(labels.values())
+        values = [([*same, str(one.shard)], getattr(one, self.field)) for one in shards]
         if self.kind == "histogram":
-            histogram = HistogramMetricFamily(name, self.text, labels=["shard"])
+            histogram = HistogramMetricFamily(name, self.text, labels=names)
             for shard, value in values:
-                histogram.add_metric([shard], buckets(value), value.total)
+                histogram.add_metric(shard, buckets(value), value.total)
             return histogram
         label = LABELS.get(self.field)
         family = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
-        metric = family(name, self.text, labels=["shard", label] if label else ["shard"])
+        metric = family(name, self.text, labels=[*names, label] if label else names)
         for shard, value in values:
             if isinstance(value, dict):
                 for kind, count in value.items():
-                    metric.add_metric([shard, kind], count)
+                    metric.add_metric([*shard, kind], count)
             elif isinstance(value, str):
                 for source in SOURCES:
-                    metric.add_metric([shard, source or "nothing"], float(source == value))
+                    metric.add_metric([*shard, source or "nothing"], float(source == value))
             else:
-                metric.add_metric([shard], value)
+                metric.add_metric(shard, value)
         return metric
 
 
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
+UP: Final = "up"
+ANSWERED: Final = "1 for a shard that answered this scrape."
 LABELS: Final = {"pushes": "outcome", "recovered_from": "source"}
 DESCRIBED: Final = (
     Described("pushes", "pushes", "counter", "Pushes that were answered, by outcome."),
@@ -97,36 +103,41 @@ DESCRIBED: Final = (
 
 
 def buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Cumulative counts by upper edge, the last of them of everything."""
+    """Cumulative counts by every second upper edge, the last of them of everything."""
     edges = [*(repr(float(edge)) for edge in histogram.edges), "+Inf"]
-    return [(edge, float(count)) for edge, count in zip(edges, accumulate(histogram.counts), strict=True)]
+    every = [(edge, float(count)) for edge, count in zip(edges, accumulate(histogram.counts), strict=True)]
+    return [*every[:-1:COARSER], every[-1]]
 
 
 @final
 class ShardCollector(Collector):
     """Asks `read` for the statistics of the shards that can be reached, once for every scrape."""
 
-    def __init__(self, read: Callable[[], Sequence[Statistics]], shards: int) -> None:
-        self.read, self.shards = read, shards
+    def __init__(
+        self, read: Callable[[], Sequence[Statistics]], shards: Collection[int], labels: Mapping[str, str]
+    ) -> None:
+        self.read, self.shards, self.labels = read, shards, labels
 
     def describe(self) -> Iterable[Metric]:
         return []  # or it would be asked for values before a store runs
 
     def collect(self) -> Iterator[Metric]:
         reached = self.read()
-        up = GaugeMetricFamily(PREFIX + "up", "1 for a shard that answered this scrape.", labels=["shard"])
+        up = GaugeMetricFamily(PREFIX + UP, ANSWERED, labels=[*self.labels, "shard"])
         answered = {one.shard for one in reached}
-        for shard in range(self.shards):
-            up.add_metric([str(shard)], float(shard in answered))
+        for shard in self.shards:
+            up.add_metric([*self.labels.values(), str(shard)], float(shard in answered))
         yield up
         for described in DESCRIBED:
-            yield described.family(reached)
+            yield described.family(reached, self.labels)
 
 
-def registry(read: Callable[[], Sequence[Statistics]], shards: int) -> CollectorRegistry:
-    """A registry of its own, with nothing but these shards in it."""
+def registry(
+    read: Callable[[], Sequence[Statistics]], shards: int | Collection[int], labels: Mapping[str, str] = NONE
+) -> CollectorRegistry:
+    """A registry of its own, with nothing but these shards in it: so many, or those with these numbers."""
     made = CollectorRegistry(auto_describe=False)
-    made.register(ShardCollector(read, shards))
+    made.register(ShardCollector(read, range(shards) if isinstance(shards, int) else shards, labels))
     return made
 
 

@@ -65,7 +65,11 @@ def test_every_field_of_the_statistics_is_exported_with_its_value(shards: list[S
                 assert samples[name + "_count", (shard,)] == sum(value.counts)
                 assert samples[name + "_sum", (shard,)] == pytest.approx(value.total)
                 assert samples[name + "_bucket", (("le", "+Inf"), shard)] == len(value.edges) + 1
-                for place, edge in enumerate(value.edges, start=1):
+                shown = {place: edge for place, edge in enumerate(value.edges, start=1) if place % 2}
+                assert sum(sample == name + "_bucket" and shard in labels for sample, labels in samples) == 1 + len(
+                    shown
+                )
+                for place, edge in shown.items():
                     assert samples[name + "_bucket", (("le", repr(float(edge))), shard)] == place
             elif field == "pushes":
                 for outcome in Outcome:
@@ -83,7 +87,7 @@ def test_every_series_is_there_from_the_start_and_none_has_a_label_for_a_worker(
     )
     assert {label for _, labels in samples for label, _ in labels} == {"shard", "outcome", "source", "le"}
     assert sum(name == PREFIX + "pushes_total" for name, _ in samples) == 20 * len(Outcome)
-    assert len(samples) < 3000
+    assert len(samples) < 100 * 20
 
 
 def test_a_shard_that_does_not_answer_is_shown_as_down(shards: list[Statistics]) -> None:

@@ -496,8 +496,8 @@ def test_the_metrics_of_a_store_that_runs_are_served_on_loopback(opened: Opened)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
     for shard in (0, 1):
-        assert f'cellwright_store_up{{shard="{shard}"}} 1.0' in text
-        assert f'cellwright_store_pushes_total{{outcome="applied",shard="{shard}"}} 1.0' in text
+        assert f'nas_store_up{{shard="{shard}"}} 1.0' in text
+        assert f'nas_store_pushes_total{{outcome="applied",shard="{shard}"}} 1.0' in text
 
 
 def test_a_store_that_cannot_start_says_why_and_leaves_nothing_running(opened: Opened) -> None:
