@@ -36,6 +36,10 @@ class Watched:
     strategy: Strategy
     timing: Timing
 
+    def beside(self, path: str) -> Path:
+        """A path that the job names: `~` is its user's home, and what is relative begins at the job's folder."""
+        return Path(str(self.job.get("folder") or "")) / Path(path).expanduser()
+
 
 class Watcher(ABC):
     """Sees a search from inside its driver: quick, and never in its way.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
+
+from nas.strict import strict
 
 Json: TypeAlias = Any  # as in `workers.trial`, which a message about a shadowed `workers` must do without
 
@@ -15,7 +16,7 @@ WIDE = 10_000  # columns where stdout is no terminal: a program that reads lines
 
 def write_json(value: Json) -> None:
     """`value` as strict JSON on stdout; numbers that JSON does not know become null."""
-    sys.stdout.write(json.dumps(_strict(value), indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
 
 
 def write(text: str = "") -> None:
@@ -61,13 +62,3 @@ def pairs(items: Mapping[str, str]) -> None:
         write(f"{name:<{width}}  {first}".rstrip())
         for line in rest:
             write(f"{'':<{width}}  {line}".rstrip())
-
-
-def _strict(value: Json) -> Json:
-    if isinstance(value, Mapping):
-        return {str(key): _strict(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
