@@ -97,10 +97,10 @@ class Artifacts(ABC):
         self._remove(key + SIDECAR)
 
     @final
-    def list(self, search: str) -> tuple[Stored, ...]:
-        """The files of a search, in order of trial, attempt and name."""
+    def list(self, search: str, trial: int | None = None) -> tuple[Stored, ...]:
+        """The files of a search, or of one trial of it, in order of trial, attempt and name."""
         found = []
-        for key, size in self._walk(_part(search)):
+        for key, size in self._walk(_part(search) if trial is None else f"{_part(search)}/{int(trial)}"):
             parts = key.split("/")
             if len(parts) == 4 and parts[1].isdigit() and parts[2].isdigit() and not _hidden(parts[3]):
                 found.append(Stored(int(parts[1]), int(parts[2]), parts[3], size))
@@ -197,7 +197,7 @@ class _Folder(Artifacts):
             path.parent.parent.rmdir()
 
     def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
-        for path in (self.root / folder).glob("*/*/*"):
+        for path in (self.root / folder).glob("*/*" if "/" in folder else "*/*/*"):
             if path.is_file():
                 yield path.relative_to(self.root).as_posix(), path.stat().st_size
 

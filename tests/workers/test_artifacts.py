@@ -192,3 +192,11 @@ def test_a_memory_file_system_works_as_well() -> None:
     assert artifacts.list("s") == (Stored(1, 1, "a", 7),)
     artifacts.delete("s", 1, 1, "a")
     assert artifacts.list("s") == ()
+
+
+def test_the_files_of_one_trial_are_listed_without_the_others(artifacts: Artifacts) -> None:
+    for trial in (1, 11):
+        artifacts.put("s", trial, 1, "traceback.txt", b"why")
+    assert [(one.trial, one.name) for one in artifacts.list("s", 11)] == [(11, "traceback.txt")]
+    assert artifacts.list("s", 2) == ()
+    assert len(artifacts.list("s")) == 2
