@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from threading import RLock
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
-
-import psycopg
 
 from nas.history import Entry
 from nas.log import Header, Log, Snapshot, Superseded, check_name, decode, encode, refuse, request_body
+from nas.logs.connection import PATIENCE, Connection, Cursor
 from nas.process import Process
 from nas.versions import versions as versions_here
 from workers.errors import NotFoundError, UserError
@@ -47,14 +45,14 @@ class PostgresqlLog(Log):
     """Three tables, whose names begin with `cellwright_`; every commit waits for the server's disk.
 
     Whoever writes to a search locks its row first, so that sequences are in the order of commits and a reader that has
-    seen one has seen all before it.
+    seen one has seen all before it. A server that restarts is waited for, `patience` seconds at most; what was
+    committed when the connection broke is found out under that lock, and not written again.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, patience: float = PATIENCE) -> None:
         self.place = place
-        self._lock = RLock()
-        with _explained():
-            self._connection = psycopg.connect(place, autocommit=True, connect_timeout=10)
+        self._connection = Connection(place, patience)
+        self._doubt: dict[str, _Doubt] = {}  # by search; one thread of a process writes to one
         try:
             self._migrate()
         except BaseException:
@@ -63,24 +61,33 @@ class PostgresqlLog(Log):
 
     def create(self, search: str, job: Json, versions: Mapping[str, str]) -> None:
         check_name(search)
-        with self._transaction() as cursor:
+        row = (search, time.time(), encode(job), encode(dict(versions)))
+        tried = False
+
+        def insert(cursor: Cursor) -> bool:
+            nonlocal tried
+            tried, before = True, tried
             cursor.execute(
                 "INSERT INTO cellwright_search VALUES (%s, %s, %s, %s, 'created', '', 0, NULL, NULL, NULL, 0, 0)"
                 " ON CONFLICT DO NOTHING",
-                (search, time.time(), encode(job), encode(dict(versions))),
+                row,
             )
-            if cursor.rowcount == 0:
-                raise UserError(
-                    f"there is a search {search} already: choose another name, or go on with it (`nas resume {search}`)"
-                )
+            if cursor.rowcount or not before:
+                return bool(cursor.rowcount)
+            ours = "SELECT name, created, job, versions FROM cellwright_search WHERE name = %s"
+            return cursor.execute(ours, (search,)).fetchone() == row
+
+        if not self._connection.run(insert):
+            raise UserError(
+                f"there is a search {search} already: choose another name, or go on with it (`nas resume {search}`)"
+            )
 
     def searches(self) -> list[Header]:
-        with self._transaction() as cursor:
-            return [_header(row) for row in cursor.execute(f"{HEADER} ORDER BY created, name").fetchall()]
+        rows = self._rows(f"{HEADER} ORDER BY created, name")
+        return [_header(row) for row in rows]
 
     def header(self, search: str) -> Header:
-        with self._transaction() as cursor:
-            return self._header(cursor, search)
+        return self._connection.run(lambda cursor: _find(cursor, search))
 
     def entries(self, search: str, after: int = 0, kinds: Collection[str] | None = None) -> Iterator[Entry]:
         self.header(search)
@@ -90,8 +97,7 @@ class PostgresqlLog(Log):
         )
         wanted = () if kinds is None else (list(kinds),)
         while True:
-            with self._transaction() as cursor:
-                rows = cursor.execute(query, (search, after, *wanted)).fetchall()
+            rows = self._rows(query, search, after, *wanted)
             for sequence, when, kind, trial, body in rows:
                 yield Entry(sequence, when, kind, trial, decode(body))
             if len(rows) < BATCH:
@@ -100,53 +106,67 @@ class PostgresqlLog(Log):
 
     def acquire(self, search: str, force: bool = False) -> int:
         here = Process.here()
-        with self._transaction() as cursor:
-            header = self._header(cursor, search, lock=True)
+        us, tried = (here.host, here.pid, here.mark), 0
+
+        def take(cursor: Cursor) -> int:
+            nonlocal tried
+            header = _find(cursor, search, lock=True)
+            if tried and (header.epoch, header.driver) == (tried, here):
+                return tried
             if header.driven() and not force:
                 raise refuse(header)
-            epoch = header.epoch + 1
+            epoch = tried = header.epoch + 1
             cursor.execute(
                 "UPDATE cellwright_search SET state = 'running', reason = '', epoch = %s, host = %s, pid = %s,"
                 f" mark = %s, heartbeat = {NOW} WHERE name = %s",
-                (epoch, here.host, here.pid, here.mark, search),
+                (epoch, *us, search),
             )
             body = {"epoch": epoch, "host": here.host, "pid": here.pid, "versions": versions_here()}
             _insert(cursor, search, [Entry(0, time.time(), "driver", None, body)])
-        return epoch
+            return epoch
+
+        return self._connection.run(take)
 
     def append(self, search: str, epoch: int, entries: Sequence[Entry]) -> int:
-        with self._transaction() as cursor:
-            _fence(cursor, search, epoch)
-            return _insert(cursor, search, entries)
+        return self._write(search, entries, lambda cursor: _fence(cursor, search, epoch))
 
     def heartbeat(self, search: str, epoch: int) -> None:
-        with self._transaction() as cursor:
+        def beat(cursor: Cursor) -> None:
             _fence(cursor, search, epoch)
             cursor.execute(f"UPDATE cellwright_search SET heartbeat = {NOW} WHERE name = %s", (search,))
 
+        self._connection.run(beat)
+
     def release(self, search: str, epoch: int, state: str, reason: str = "") -> None:
-        with self._transaction() as cursor:
+        said = Entry(0, time.time(), "state", None, {"state": state, "reason": reason})
+        tried = False
+
+        def let_go(cursor: Cursor) -> None:
+            nonlocal tried
+            header = _find(cursor, search, lock=True)
+            if tried and (header.epoch, header.state, header.reason) == (epoch, state, reason):
+                return
+            tried = True
             _fence(cursor, search, epoch)
-            _insert(cursor, search, [Entry(0, time.time(), "state", None, {"state": state, "reason": reason})])
+            _insert(cursor, search, [said])
             cursor.execute(
                 f"UPDATE cellwright_search SET state = %s, reason = %s, heartbeat = {NOW} WHERE name = %s",
                 (state, reason, search),
             )
 
+        self._connection.run(let_go)
+
     def request(self, search: str, kind: str, body: Mapping[str, Json]) -> int:
         wanted = Entry(0, time.time(), "request", None, request_body(kind, body))
-        with self._transaction() as cursor:
-            self._header(cursor, search, lock=True)
-            return _insert(cursor, search, [wanted])
+        return self._write(search, [wanted], lambda cursor: _find(cursor, search, lock=True))
 
     def snapshot(self, search: str, name: str) -> Snapshot | None:
         query = "SELECT name, sequence, release, content FROM cellwright_snapshot WHERE search = %s AND name = %s"
-        with self._transaction() as cursor:
-            row = cursor.execute(query, (search, name)).fetchone()
-        return None if row is None else Snapshot(*row)
+        rows = self._rows(query, search, name)
+        return Snapshot(*rows[0]) if rows else None
 
     def keep(self, search: str, epoch: int, snapshot: Snapshot) -> None:
-        with self._transaction() as cursor:
+        def put(cursor: Cursor) -> None:
             _fence(cursor, search, epoch)
             cursor.execute(
                 "INSERT INTO cellwright_snapshot VALUES (%s, %s, %s, %s, %s) ON CONFLICT (search, name) DO UPDATE"
@@ -154,27 +174,36 @@ class PostgresqlLog(Log):
                 (search, snapshot.name, snapshot.sequence, snapshot.release, snapshot.content),
             )
 
+        self._connection.run(put)
+
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        self._connection.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[psycopg.Cursor[Any]]:
-        with self._lock, _explained(), self._connection.transaction(), self._connection.cursor() as cursor:
-            yield cursor
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._connection.run(lambda cursor: cursor.execute(query, values).fetchall())
 
-    def _header(self, cursor: psycopg.Cursor[Any], search: str, lock: bool = False) -> Header:
-        query = f"{HEADER} WHERE name = %s{' FOR UPDATE' if lock else ''}"
-        row = cursor.execute(query, (search,)).fetchone()
-        if row is None:
-            names = [name for (name,) in cursor.execute("SELECT name FROM cellwright_search ORDER BY created")]
-            near = difflib.get_close_matches(search, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names[-5:])}" if names else "none is"
-            raise NotFoundError(f"there is no search {search!r} on this server: {hint}")
-        return _header(row)
+    def _write(self, search: str, entries: Sequence[Entry], lock: Callable[[Cursor], object]) -> int:
+        """Write entries, each once, however often the connection breaks, or the caller comes again with them.
+
+        A write that nobody has heard to be committed is kept in mind; the next one, which begins with the same entries
+        then, looks for it once the row is locked, and so once what had locked it before has been decided.
+        """
+
+        def write(cursor: Cursor) -> int:
+            lock(cursor)
+            doubt = self._doubt.get(search, _Doubt(0, ()))
+            there, last = doubt.there(cursor, search, entries)
+            if there == len(entries):
+                return last
+            self._doubt[search] = _Doubt(there, entries, _last(cursor, search))
+            return _insert(cursor, search, entries[there:])
+
+        last = self._connection.run(write)
+        self._doubt.pop(search, None)
+        return last
 
     def _migrate(self) -> None:
-        with self._transaction() as cursor:
+        def migrate(cursor: Cursor) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
             cursor.execute("CREATE TABLE IF NOT EXISTS cellwright_schema (version integer NOT NULL)")
             row = cursor.execute("SELECT version FROM cellwright_schema").fetchone()
@@ -191,6 +220,32 @@ class PostgresqlLog(Log):
                 cursor.execute("DELETE FROM cellwright_schema")
                 cursor.execute("INSERT INTO cellwright_schema VALUES (%s)", (len(MIGRATIONS),))
 
+        self._connection.run(migrate)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A write of `entries` behind the sequence `last`, without its first `before`, of whose end nobody has heard."""
+
+    before: int
+    entries: Sequence[Entry]
+    last: int = 0
+
+    def there(self, cursor: Cursor, search: str, wanted: Sequence[Entry]) -> tuple[int, int]:
+        """How many of `wanted` are written, and where the last of them is; the search's row is locked."""
+        count = len(self.entries)
+        if not count or list(wanted[:count]) != list(self.entries):
+            return 0, 0
+        first = self.entries[self.before]
+        row = cursor.execute(
+            "SELECT time, kind, trial, body FROM cellwright_entry WHERE search = %s AND sequence = %s",
+            (search, self.last + 1),
+        ).fetchone()
+        if row != (first.time, first.kind, first.trial, encode(first.body)):
+            return self.before, self.last
+        return count, self.last + count - self.before
+
 
 def _header(row: tuple[Any, ...]) -> Header:
     name, created, job, versions, state, reason, epoch, host, pid, mark, age = row
@@ -199,7 +254,18 @@ def _header(row: tuple[Any, ...]) -> Header:
     return Header(name, created, decode(job), decode(versions), schema, state, reason, epoch, driver, heard)
 
 
-def _fence(cursor: psycopg.Cursor[Any], search: str, epoch: int) -> None:
+def _find(cursor: Cursor, search: str, lock: bool = False) -> Header:
+    query = f"{HEADER} WHERE name = %s{' FOR UPDATE' if lock else ''}"
+    row = cursor.execute(query, (search,)).fetchone()
+    if row is None:
+        names = [name for (name,) in cursor.execute("SELECT name FROM cellwright_search ORDER BY created")]
+        near = difflib.get_close_matches(search, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names[-5:])}" if names else "none is"
+        raise NotFoundError(f"there is no search {search!r} on this server: {hint}")
+    return _header(row)
+
+
+def _fence(cursor: Cursor, search: str, epoch: int) -> None:
     """Lock the search's row, if the epoch is still the search's."""
     row = cursor.execute("SELECT epoch, state FROM cellwright_search WHERE name = %s FOR UPDATE", (search,)).fetchone()
     if row is None or row[0] != epoch or row[1] != "running":
@@ -207,7 +273,12 @@ def _fence(cursor: psycopg.Cursor[Any], search: str, epoch: int) -> None:
         raise Superseded(f"another driver (epoch {current}) has taken over from this one (epoch {epoch})")
 
 
-def _insert(cursor: psycopg.Cursor[Any], search: str, entries: Sequence[Entry]) -> int:
+def _last(cursor: Cursor, search: str) -> int:
+    row = cursor.execute("SELECT last FROM cellwright_search WHERE name = %s", (search,)).fetchone()
+    return row[0] if row else 0
+
+
+def _insert(cursor: Cursor, search: str, entries: Sequence[Entry]) -> int:
     """Write entries to a search whose row is locked: the sequence of the last."""
     row = cursor.execute(
         "UPDATE cellwright_search SET last = last + %s WHERE name = %s RETURNING last", (len(entries), search)
@@ -217,21 +288,3 @@ def _insert(cursor: psycopg.Cursor[Any], search: str, entries: Sequence[Entry]) 
     rows = [(search, first + i, e.time, e.kind, e.trial, encode(e.body)) for i, e in enumerate(entries)]
     cursor.executemany("INSERT INTO cellwright_entry VALUES (%s, %s, %s, %s, %s, %s)", rows)
     return last
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what the server says into what a person can do."""
-    try:
-        yield
-    except psycopg.errors.DiskFull as error:
-        raise UserError(
-            "the disk of the PostgreSQL server is full: make room, then `nas resume`; what had finished is kept"
-        ) from error
-    except psycopg.OperationalError as error:
-        raise UserError(
-            f"the PostgreSQL server cannot be used ({str(error).strip().splitlines()[0]}): check that it runs, the "
-            "address (--journal or NAS_HOME: postgresql://USER@HOST:PORT/DATABASE) and the password (PGPASSWORD)"
-        ) from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise UserError(f"{error.diag.message_primary}: the PostgreSQL user must be allowed to make tables") from error

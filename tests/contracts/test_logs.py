@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import pwd
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +14,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from postgres_server import BINARIES, MISSING, PostgresServer, postgres_server
 
 from nas.history import Entry
 from nas.home import open_log
@@ -44,26 +42,11 @@ for number in range(int(sys.argv[2])):
 
 
 @pytest.fixture(scope="session")
-def server(require: Require) -> Iterator[str]:
-    """The socket folder of a PostgreSQL server of our own, as a user that is not root: initdb refuses that one."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    require("postgres", bool(binaries), "PostgreSQL is not installed (apt-get install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: the path of a socket has at most 107 characters
-    user = None
-    if os.geteuid() == 0:
-        user = next(one.pw_name for one in pwd.getpwall() if one.pw_name in ("postgres", "nobody"))
-        shutil.chown(folder, user)
-
-    def run(program: str, *arguments: str) -> None:
-        command = [str(binaries[-1].with_name(program)), "-D", str(folder / "data"), *arguments]
-        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-
-    run("initdb", "-A", "trust", "-U", "cellwright", "-N")
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    run("pg_ctl", "-w", "-l", str(folder / "server.log"), "-o", options, "start")
-    yield str(folder)
-    run("pg_ctl", "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+def server(require: Require) -> Iterator[PostgresServer]:
+    """A PostgreSQL server of our own."""
+    require("postgres", bool(BINARIES), MISSING)
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -71,12 +54,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a fresh log is."""
     if request.param == "sqlite":
         return str(tmp_path / "journals")
-    import psycopg
-
-    socket, name = request.getfixturevalue("server"), f"test_{abs(hash(request.node.name))}"
-    with psycopg.connect(f"postgresql://cellwright@/postgres?host={socket}", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return f"postgresql://cellwright@/{name}?host={socket}"
+    server: PostgresServer = request.getfixturevalue("server")
+    return server.database(f"test_{abs(hash(request.node.name))}")
 
 
 @pytest.fixture
