@@ -29,6 +29,7 @@ from nas.wrappers.final import Final
 from workers.artifacts import Artifacts
 from workers.errors import UserError
 from workers.pool import Pool
+from workers.redaction import redacted
 from workers.trial import Json
 
 
@@ -49,9 +50,16 @@ def start(job: Job | Mapping[str, Json], log: Log) -> str:
     """Check the job and its data, and create its search, whose id is the job's name or a variation of it."""
     plan = Plan.of(job)
     _prepare(plan)
-    record = plan.record()
+    return create(plan, log, plan.record())
+
+
+def create(plan: Plan, log: Log, record: Json) -> str:
+    """Create the search of a plan that was checked, with what its journal is to keep of the job: its id."""
     if plan.job.artifacts.place is not None or log.folder is None:
         record["artifacts"]["place"] = plan.artifacts  # in full: a resume may begin in another folder
+    for named in (record["journal"], *record["warm_start"]):
+        for key in {"place", "journal"} & set(named):
+            named[key] = named[key] and redacted(named[key])
     taken = {header.search for header in log.searches()}
     begin = list(requests(plan, log))
     names = (plan.job.name if number == 1 else f"{plan.job.name}-{number}" for number in count(1))

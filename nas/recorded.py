@@ -5,14 +5,16 @@ from __future__ import annotations
 from nas.job import Job
 from nas.log import Log
 from nas.plan import Plan
+from nas.remote.kept import on_this_machine
 
 
 def current_job(log: Log, search: str) -> Job:
     """The job of a search, with what was changed since it was created.
 
-    Where the job does not say otherwise, its files are in the folder of the journal, wherever that was moved to.
+    Where the job does not say otherwise, its files are in the folder of the journal, wherever that was moved to; what
+    travelled with a job that was submitted is unpacked on this machine.
     """
-    job = Job.parse(log.header(search).job)
+    job = Job.parse(on_this_machine(log, log.header(search)))
     for entry in log.entries(search, kinds=("request",)):
         if entry.body["kind"] == "extend":
             job = job.changed({key: value for key, value in entry.body.items() if key != "kind"})

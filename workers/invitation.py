@@ -28,7 +28,8 @@ class Invitation:
 
     `journal` and `environment` may hold passwords. They travel in a file that only its owner may read, so that they are
     in none of Ray's records of a job: neither its entrypoint, nor its runtime environment, nor a log. `created` is when
-    the search was, by its journal, `nonce` what its artifacts hold as `greeting`, `release` the code of the sender.
+    the search was, by its journal, `nonce` what its artifacts hold as `greeting`, `release` the code of the sender,
+    `files` the digest of what travelled from the job's folder.
     """
 
     search: str
@@ -36,6 +37,7 @@ class Invitation:
     created: float
     nonce: str
     release: str
+    files: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
 

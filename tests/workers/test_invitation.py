@@ -19,7 +19,7 @@ from workers.pools.actor import Actor
 from workers.release import digest, folders, release, release_of
 from workers.setup import Setup
 
-INVITATION = Invitation("try", "postgresql://me:hunter2@host/base", 1.5, "abc", "source 1", {"GIVEN": "value"})
+INVITATION = Invitation("try", "postgresql://me:hunter2@host/base", 1.5, "abc", "source 1", "0f", {"GIVEN": "value"})
 
 
 @pytest.fixture
