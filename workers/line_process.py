@@ -129,8 +129,12 @@ class LineDriver:
         threading.Thread(target=_listen, args=(source, self._lines), daemon=True).start()
 
     def hear(self) -> Json:
-        """The next line; waits for it."""
+        """The next line; waits for it. None after `wake`."""
         return json.loads(self._lines.get())
+
+    def wake(self) -> None:
+        """Let who waits for a line go on without one. May be called by a signal's handler."""
+        self._lines.put(b"null")
 
     def say(self, kind: str, body: str) -> None:
         """Send `body`, which is JSON already."""

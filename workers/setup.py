@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
+from workers.errors import UserError
 from workers.plugins import Spec
 from workers.sharing import Sharing
+from workers.size import parsed
 from workers.trial import Json, Trial
 
 
@@ -20,7 +22,8 @@ class Setup:
     of `epochs` epochs may take (`limit` says what a longer one gets), `measure` the further metrics that objectives
     and constraints ask for (`latency`), `ceilings` the largest feasible value of a metric (of `seconds`: in so many
     epochs), `folder` where the user's own modules are found, `objectives` the metrics without which no training counts,
-    `sharing` how children that share weights do it, `release` the code that workers elsewhere must run as well.
+    `sharing` how children that share weights do it, `release` the code that workers elsewhere must run as well,
+    `memory` the bytes that a worker may hold.
     """
 
     search: str
@@ -36,6 +39,18 @@ class Setup:
     objectives: tuple[str, ...] = ()
     sharing: Sharing | None = None
     release: str = ""
+    memory: int | None = None
+
+    def given(self, threads: float | None, memory: int | str | None) -> Setup:
+        """With the share of a machine that a pool gives each worker: threads, and bytes, or text such as `2 GB`."""
+        found = replace(self, threads=self.threads if threads is None else max(1, int(threads)))
+        try:
+            size = parsed(memory) if isinstance(memory, str) else memory
+        except ValueError as error:
+            raise UserError(f"memory {error}") from None
+        if size is not None and size <= 0:
+            raise UserError(f"memory is {size}, but must be a number of bytes, such as 2 GB")
+        return found if size is None else replace(found, memory=size)
 
     def limit(self, trial: Trial) -> float | None:
         """The seconds that an attempt at `trial` may take: in proportion where it is longer than the search's own."""

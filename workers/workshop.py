@@ -13,6 +13,7 @@ from workers import draining, memory
 from workers.artifacts import Artifacts
 from workers.child import Child
 from workers.errors import UserError
+from workers.memory_limit import MemoryLimit
 from workers.objectives import Outcome
 from workers.plugins import Spec, load
 from workers.pool import Progress
@@ -64,6 +65,7 @@ class Workshop:
         self.task = task_of(setup.task)
         self.space = None if setup.space is None else space_of(setup.space)
         self.artifacts = Artifacts.open(setup.artifacts) if setup.artifacts else None
+        self.memory = MemoryLimit(setup.memory)
         self._prepared = False
         self._over: Underway | None = None  # what a training left that has ended
 
@@ -96,13 +98,19 @@ class Workshop:
         memory.begin()
         child = Child(self.setup, self.task, self.space, self.artifacts, attempt)
         try:
-            self.prepare()
-            child.train(report, self.supernet if attempt.trial.shared else None)
+            with self.memory.watched():
+                self.prepare()
+                child.train(report, self.supernet if attempt.trial.shared else None)
         except Exception as failure:
             child.fail(failure)
         if child.outcome.charged:
             self._over = child.underway
         return child.result(time.perf_counter() - started)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this process is to run nothing more: it is drained, or holds what children before have left."""
+        return draining.begun() or self.memory.worn()
 
     def _clear_up(self) -> None:
         """Remove what the attempt before kept under way: who gives this worker another one has written its result."""

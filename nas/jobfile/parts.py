@@ -10,12 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from nas.jobfile.mistakes import Mistake, nearest, shown
 from workers.objectives import Direction, Objective
 from workers.plugins import Spec
+from workers.size import parsed
 from workers.trial import Json
 
 USUAL = {"accuracy": Direction.MAXIMIZE, "loss": Direction.MINIMIZE}  # of a task that does not say
 TIMES = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
-BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-BYTES |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -38,14 +37,7 @@ def _flat(plugin: Spec) -> Json:
 
 def _bytes(value: object) -> object:
     """`20 GB` as bytes; what is no text is left to the rule of the key."""
-    if not isinstance(value, str):
-        return value
-    digits = value.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    unit = value[len(digits) :].strip().upper()
-    try:
-        return round(float(digits) * BYTES[unit])
-    except (ValueError, KeyError, OverflowError):
-        raise ValueError(f"is {value!r}, but must be a number of bytes, such as 20 GB or 500 MiB") from None
+    return parsed(value) if isinstance(value, str) else value
 
 
 def _place(value: object) -> object:

@@ -46,17 +46,26 @@ class Actor:
         return self._broken
 
     def run(self, attempt: str) -> str:
-        """The result of an attempt; with the epochs that were not asked for, if it was ever asked."""
+        """The result of an attempt; with the epochs that were not asked for, if it was ever asked.
+
+        And with `leaving` where this actor is to run nothing more.
+        """
         assert self._workshop is not None
         self._told.clear()
         self._asked = False
         result = answer(self._workshop, Attempt.from_json(json.loads(attempt)), self._told.append)
-        if not self._asked:
+        leaving = self._workshop.leaving
+        if not self._asked and not leaving:
             return result
-        return encode({**json.loads(result), "curve": self._take()})
+        return encode({**json.loads(result), "curve": self._take(), "leaving": leaving})
 
     def progress(self) -> str:
-        """The epochs since the last question: lists of trial, attempt, epoch and metrics."""
+        """The epochs since the last question: lists of trial, attempt, epoch and metrics.
+
+        Raises `MemoryError` where what runs takes too much and does not stop.
+        """
+        if self._workshop is not None and (said := self._workshop.memory.ignored):
+            raise MemoryError(said)
         self._asked = True
         return encode(self._take())
 

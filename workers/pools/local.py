@@ -7,13 +7,13 @@ import os
 import selectors
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, final
 
 from workers.errors import UserError
 from workers.line_process import LineProcess, encode
 from workers.pool import Event, Pool, Slots
+from workers.pools.guard import STOOD_STILL, Guard
 from workers.pools.running import Running
 from workers.setup import Setup
 from workers.trial import Attempt, Result
@@ -25,7 +25,9 @@ class Local(Pool):
 
     `slots` is how many run at once (`auto`: as the cores, and the devices where `gpus` is set, allow). An attempt uses
     `cpus` cores (the setup's threads unless given) and `gpus` of the visible devices: below 1, attempts share one; with
-    0 all see all of them. An attempt that exceeds the setup's time limit by `grace` seconds is killed with its worker.
+    0 all see all of them. An attempt whose worker holds more than `memory` (bytes, or text such as `2 GB`; Linux) is
+    infeasible. One that exceeds the setup's time limit, or its memory, by `grace` seconds is killed with its worker, as
+    is a worker that was stopped (SIGSTOP) for `FROZEN` seconds.
     """
 
     def __init__(
@@ -34,9 +36,10 @@ class Local(Pool):
         slots: int | Literal["auto"] = "auto",
         cpus: int | None = None,
         gpus: float = 0,
+        memory: int | str | None = None,
         grace: float = 5.0,
     ) -> None:
-        setup = setup if cpus is None else replace(setup, threads=max(1, cpus))
+        setup = setup.given(cpus, memory)
         self._setup = setup
         self._grace = grace
         self._selector = selectors.DefaultSelector()
@@ -49,7 +52,8 @@ class Local(Pool):
             )
             raise UserError(f"slots is {slots}, but this machine offers {room}: change slots or gpus of the pool")
         first = json.dumps(setup.json())
-        self._workers = [_Worker(first, shares[i] if gpus else None) for i in range(count)]
+        guard = Guard(setup.memory, grace)
+        self._workers = [_Worker(first, shares[i] if gpus else None, guard) for i in range(count)]
         self._events: list[Event] = [Slots(count)]
         for worker in self._workers:
             self._start(worker)
@@ -65,8 +69,7 @@ class Local(Pool):
     def submit(self, attempt: Attempt) -> None:
         worker = next(worker for worker in self._workers if worker.running is None)
         if not worker.process.running or worker.process.cause() is not None:
-            self._stop(worker)
-            self._start(worker)
+            self._replace(worker)
         worker.send(attempt)
 
     def wait(self, timeout: float = 1.0) -> list[Event]:
@@ -96,12 +99,18 @@ class Local(Pool):
                 self._events += worker.running.progress(time.monotonic())
                 worker.running = None
                 self._events.append(Result.from_json(body))
+                if worker.leaving:
+                    self._replace(worker)
             elif kind == "progress" and worker.running is not None:
                 worker.running.hear(body[2], body[3])
             elif kind == "ready":
                 worker.ready = True
                 if worker.running is not None:
                     worker.running.since = time.monotonic()  # its time begins when the worker can begin
+            elif kind == "leaving":
+                worker.leaving = True
+                if worker.running is None:
+                    self._replace(worker)
             elif kind == "broken":
                 raise UserError(f"a worker cannot start: {body}")
 
@@ -109,8 +118,12 @@ class Local(Pool):
         """See whether the worker is dead or late, and pass on what it reported."""
         if (cause := worker.process.cause()) is not None:
             self._hear(worker)
+            if worker.process.cause() is None:
+                return  # it left, and has been replaced
             restart = worker.ready
-            if worker.running is not None:
+            if worker.running is not None and worker.leaving:
+                self._events.append(worker.running.returned("its worker ended before it began"))
+            elif worker.running is not None:
                 self._events.append(worker.running.lost(now, f"its worker died ({cause}){worker.process.last_words()}"))
             self._stop(worker)
             if restart:
@@ -122,8 +135,11 @@ class Local(Pool):
         limit, end = self._setup.limit(worker.running.attempt.trial), self._end(worker)
         if limit is not None and end is not None and now > end:
             self._events.append(worker.running.overdue(now, limit))
-            self._stop(worker)
-            self._start(worker)
+            self._replace(worker)
+        elif worker.process.pid is not None and (why := worker.guard.look(worker.process.pid, now)) is not None:
+            running, frozen = worker.running, why == STOOD_STILL
+            self._events.append(running.lost(now, why) if frozen else running.exceeded(now, why))
+            self._replace(worker)
 
     def _end(self, worker: _Worker) -> float | None:
         """When what the worker runs will be killed, in the driver's monotonic seconds; None for never."""
@@ -135,6 +151,10 @@ class Local(Pool):
     def _start(self, worker: _Worker) -> None:
         self._selector.register(worker.start(), selectors.EVENT_READ, worker)
 
+    def _replace(self, worker: _Worker) -> None:
+        self._stop(worker)
+        self._start(worker)
+
     def _stop(self, worker: _Worker) -> None:
         if worker.process.running:
             self._selector.unregister(worker.process.descriptor)
@@ -145,12 +165,14 @@ class Local(Pool):
 class _Worker:
     """One slot: a process, and what it runs."""
 
-    def __init__(self, setup: str, devices: str | None) -> None:
+    def __init__(self, setup: str, devices: str | None, guard: Guard) -> None:
         self._setup = setup
         self._devices = devices
+        self.guard = guard
         self.process = LineProcess(["-m", "workers.pools.process"])
         self.running: Running | None = None
         self.ready = False
+        self.leaving = False
 
     def start(self) -> int:
         """Start the process; gives the descriptor that it answers on."""
@@ -159,12 +181,13 @@ class _Worker:
     def send(self, attempt: Attempt) -> None:
         self.process.hush()
         self.running = Running(attempt, time.monotonic())
+        self.guard = self.guard.afresh()
         self.process.say(encode(attempt.json()))
 
     def stop(self) -> None:
         """Kill the process and all it started; harmless when it is already dead."""
         self.process.stop()
-        self.running, self.ready = None, False
+        self.running, self.ready, self.leaving = None, False, False
 
 
 def visible_devices() -> list[str]:

@@ -6,10 +6,13 @@ Run as `python -m workers.pools.process` by `workers.pools.local`.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
+from workers import draining
 from workers.errors import UserError, in_words
 from workers.line_process import LineDriver, encode
 from workers.objectives import Outcome
@@ -32,6 +35,7 @@ def open_workshop(setup: Setup) -> Workshop:
             sys.path.insert(0, folder)
     workshop = Workshop(setup)
     workshop.prepare()  # missing data is no fault of the first child, nor is the time that loading takes
+    workshop.memory.check()
     return workshop
 
 
@@ -45,8 +49,15 @@ def answer(workshop: Workshop, attempt: Attempt, report: Report) -> str:
 
 
 def main() -> None:
-    """Serve attempts until the driver goes away."""
+    """Serve attempts until the driver goes away; after SIGTERM, to the end of the epoch."""
     driver = LineDriver()
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        draining.begin()
+        driver.wake()
+
+    signal.signal(signal.SIGTERM, drain)
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
     def report(progress: Progress) -> None:
         body: list[Json] = [progress.trial_id, progress.attempt, progress.epoch, dict(progress.metrics)]
@@ -59,8 +70,14 @@ def main() -> None:
         driver.say("broken", encode(message))
         return
     driver.say("ready", str(os.getpid()))
-    while True:
-        driver.say("result", answer(workshop, Attempt.from_json(driver.hear()), report))
+    while (told := driver.hear()) is not None:
+        result = answer(workshop, Attempt.from_json(told), report)
+        if leaving := workshop.leaving:
+            driver.say("leaving", "null")  # before the result, so that nothing more is sent here
+        driver.say("result", result)
+        if leaving:
+            return
+    driver.say("leaving", "null")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import json
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, final
 
 import ray
@@ -35,10 +34,11 @@ class Ray(Pool):
     `address` is the cluster's; without it, the environment variable RAY_ADDRESS, or else a cluster of this machine that
     ends with the pool. `depth` is how many attempts an actor holds: with more than the running one it does not idle
     between trials of milliseconds, but strategies decide earlier, and a crash repeats up to `depth` starts per slot. An
-    attempt that exceeds the setup's time limit by `grace` seconds is killed with its actor.
+    attempt that exceeds the setup's time limit by `grace` seconds is killed with its actor; one whose actor holds more
+    than `memory` (bytes, or text such as `2 GB`; Linux) is infeasible.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an option of a job
         self,
         setup: Setup,
         slots: int | Literal["auto"] = "auto",
@@ -46,13 +46,14 @@ class Ray(Pool):
         gpus: float = 0,
         address: str | None = None,
         depth: int = 1,
+        memory: int | str | None = None,
         grace: float = 5.0,
     ) -> None:
         if slots != "auto" and slots < 1:
             raise UserError(f"slots is {slots}, but must be auto or at least 1")
         if depth < 1:
             raise UserError(f"depth is {depth}, but must be at least 1: an actor holds the attempt that it runs")
-        setup = setup if cpus is None else replace(setup, threads=max(1, int(cpus)))
+        setup = setup.given(cpus, memory)
         self._setup = setup
         self._grace = grace
         self._share = {"CPU": float(setup.threads if cpus is None else cpus), "GPU": float(gpus)}
@@ -138,6 +139,8 @@ class Ray(Pool):
             attempt = slot.queue[reference].attempt
             failed = Result(attempt.trial.id, attempt.number, Outcome.FAILED, error=str(text.cause))
             self._finish(slot, reference, failed.json(), now)
+        elif reference == slot.asked and isinstance(text, RayTaskError) and isinstance(text.cause, MemoryError):
+            self._give_up(slot, slot.head and slot.head.exceeded(now, str(text.cause)), now)
         elif isinstance(text, RayError):
             self._drop(slot, f"its worker died ({type(text).__name__})", now)
         elif reference == slot.asked:
@@ -152,12 +155,15 @@ class Ray(Pool):
     def _finish(self, slot: _Slot, reference: Any, record: dict[str, Json], now: float) -> None:
         """The attempt that `reference` stands for has ended."""
         self._report(slot, record.pop("curve", ()), now)
+        leaving = record.pop("leaving", False)
         del slot.queue[reference]
         if slot.head is not None:
             slot.head.since = now
         self._events.append(Result.from_json(record))
         self._busy -= 1
         self._places.append(slot)
+        if leaving:
+            self._drop(slot, "", now, idle=True)
 
     def _report(self, slot: _Slot, curve: Sequence[Json], now: float) -> None:
         """Pass on the epochs that the running attempt of `slot` told of."""
@@ -187,9 +193,14 @@ class Ray(Pool):
             self._report(slot, json.loads(curve), now)
         except (RayError, GetTimeoutError):
             pass  # it is deaf: what it told before must do
-        running = slot.queue.pop(next(iter(slot.queue)))
-        self._busy -= 1
-        self._events.append(running.overdue(now, limit))
+        self._give_up(slot, slot.head and slot.head.overdue(now, limit), now)
+
+    def _give_up(self, slot: _Slot, result: Result | None, now: float) -> None:
+        """Kill the actor of an attempt that goes on, and say how it ended."""
+        if result is not None:
+            del slot.queue[next(iter(slot.queue))]
+            self._busy -= 1
+            self._events.append(result)
         self._drop(slot, "", now, idle=True)
 
     def _survey(self, now: float) -> None:

@@ -49,6 +49,11 @@ class Running:
         """The result where it ran for longer than `limit` seconds: failed, with the last metrics heard."""
         return self._ended(Outcome.FAILED, now, f"it ran longer than its time limit of {limit:g} s")
 
+    def exceeded(self, now: float, error: str) -> Result:
+        """The result where it held more memory than it may, and went on."""
+        said = f"out of memory ({error}, and it did not stop): a smaller network or batch_size may fit"
+        return self._ended(Outcome.INFEASIBLE, now, said)
+
     def _ended(self, outcome: Outcome, now: float, error: str) -> Result:
         trial, seconds = self.attempt.trial, now - self.since
         metrics = self.metrics if outcome.charged else {}
