@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from nas.architecture import FILE, FORMAT
-from nas.exporter import FOLDER, Exporter, LeftOut, Winner
+from nas.exporter import FOLDER, Exporter, LeftOut, SearchExporter, Winner
 from nas.exporters.readme import FILES
 from nas.jobfile.plugins import beside
 from nas.log import Log
@@ -53,6 +53,18 @@ def chosen(formats: Collection[str] | None = None) -> dict[str, Exporter]:
     found: dict[str, Exporter] = {name: load(FOLDER, name, Exporter)() for name in dict.fromkeys(names)}
     order = TopologicalSorter({name: set(one.after) & set(found) for name, one in sorted(found.items())})
     return {name: found[name] for name in order.static_order()}
+
+
+def whole(formats: Collection[str] | None, trial: int | None = None) -> SearchExporter | None:
+    """The exporter of a whole search that `formats` names; None where they are of its winner, or none is named."""
+    named = set(formats) & set(available(FOLDER, SearchExporter)) if formats else set()
+    if not formats or not named:
+        return None
+    if len(set(formats)) > 1 or trial is not None:
+        name = min(named)
+        raise UserError(f"the format {name} is of a whole search: give --format {name} alone, and no --trial")
+    exporter: SearchExporter = load(FOLDER, named.pop(), SearchExporter)()
+    return exporter
 
 
 def write(winner: Winner, folder: Path, exporters: Mapping[str, Exporter]) -> dict[str, str]:

@@ -17,6 +17,8 @@ from workers.trial import Json
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from nas.log import Log
+
 FOLDER = "nas.exporters"
 
 
@@ -85,3 +87,13 @@ class Exporter(ABC):
 
         Raises LeftOut where this winner cannot have the format; the others are written all the same.
         """
+
+
+class SearchExporter(ABC):
+    """Writes a whole search as one file of a foreign format; in the same folder as exporters of its winner."""
+
+    suffix: ClassVar[str]  # of the file, after the search's name
+
+    @abstractmethod
+    def export(self, log: Log, search: str, path: Path) -> None:
+        """Write `search` to `path`, whole or not at all; UserError where something else is there."""
