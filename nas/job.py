@@ -64,7 +64,7 @@ class Job(Part):
     final: Retraining = Retraining()
     journal: Journaled = JournalPlace()
     artifacts: Kept = ArtifactPlace()
-    watch: Plugins = ()
+    watch: Plugins = (Spec("metrics"),)
     seed: Annotated[Whole, Field(ge=0)] = 0
     folder: str = ""
 

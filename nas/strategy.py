@@ -135,6 +135,13 @@ class Strategy(ABC):
         What is asked afterwards may depend on it; nothing else is to change.
         """
 
+    def gauges(self) -> Mapping[str, float]:
+        """What the strategy can tell of itself in numbers, at any moment and at once; NaN for what is not known yet.
+
+        Changes nothing. Names are those of `nas.metrics.catalogue.TOLD`; the same ones from the beginning.
+        """
+        return {}
+
     def close(self) -> None:
         """Let go of processes and connections, if there are any: the search ends, or its driver does."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
@@ -12,23 +13,21 @@ BOUNDS = tuple(100e-6 * 2**power for power in range(20))  # 0.1 ms to 52 s
 
 @final
 class Spans:
-    """How often something was done, how long that took in all, and how often each of `BOUNDS` was enough.
+    """How often something was done, how long that took in all, and how often each of `bounds` was enough.
 
-    `counts` has one more place than `BOUNDS`, for what took longer than the last.
+    `counts` has one more place than `bounds`, for what took longer than the last.
     """
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("bounds", "counts", "total")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS) + 1)
+    def __init__(self, bounds: tuple[float, ...] = BOUNDS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
         """Once more."""
-        place = 0
-        while place < len(BOUNDS) and seconds > BOUNDS[place]:
-            place += 1
-        self.counts[place] += 1
+        self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += seconds
 
     @contextmanager

@@ -48,6 +48,10 @@ class Watcher(ABC):
     the journal says so.
     """
 
+    @classmethod
+    def check(cls, options: Mapping[str, Json]) -> None:
+        """Raise `UserError` where options do not fit each other: before anything runs, perhaps on another machine."""
+
     @abstractmethod
     def turn(self, history: History, pool: Pool) -> None:
         """A turn of the loop is over; there may be thousands per second."""

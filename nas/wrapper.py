@@ -54,6 +54,9 @@ class Wrapper(Strategy):
     def expect(self, count: int) -> None:
         self.inner.expect(count)
 
+    def gauges(self) -> Mapping[str, float]:
+        return self.inner.gauges()
+
     def close(self) -> None:
         self.inner.close()
 

@@ -99,6 +99,9 @@ class Halving(Strategy):
         else:
             rung.complete(trial.id, found)
 
+    def gauges(self) -> Mapping[str, float]:
+        return self.candidates.gauges()
+
     def propose(self, draw: Draw) -> Trial | None:
         """Number `draw.proposal` of those that can be promoted, then of new candidates."""
         number = draw.proposal

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from nas.levels import Growth, Levels
 from nas.rounds import Rounds
 from nas.strategy import Draw, Setting, Strategy
+from nas.surrogates.foresight import Foresight
 from nas.surrogates.predictor import Predictor
 from workers.errors import UserError
 from workers.trial import Result, Trial
@@ -67,6 +68,7 @@ class Pnas(Strategy):
         _one_of("loss", loss, LOSSES)
         _one_of("hyperparameters", hyperparameters, HYPERPARAMETERS)
         predictor = Predictor(surrogate, loss, members)
+        self._foresight = Foresight()
         self._way: Levels | Rounds
         if setting.space is not None and setting.space.progressive:
             growth = Growth(beam or BEAM, first_level, hyperparameters == "keep", inherit)
@@ -83,10 +85,16 @@ class Pnas(Strategy):
         return self._way.propose(draw)
 
     def asked(self, trial: Trial) -> None:
+        if (predicted := trial.note.get("predicted")) is not None:
+            self._foresight.predicted(trial.id, predicted)
         self._way.asked(trial)
 
     def told(self, result: Result) -> None:
+        self._foresight.told(result.trial_id, result.metrics.get(self.setting.objectives[0].metric))
         self._way.told(result)
+
+    def gauges(self) -> Mapping[str, float]:
+        return {"surrogate_rank_correlation": self._foresight.correlation()}
 
 
 def _one_of(name: str, value: str, known: Sequence[str]) -> None:

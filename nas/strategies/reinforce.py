@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import count
+from statistics import fmean
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from nas.controllers.learning import PRESETS, Learning
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = tuple[int, int]  # a replica, and the number of a batch of its
 
+RECENT: Final = 100  # children by which the entropy is estimated
 REFUSALS: Final = 32  # proposals for one trial after which the scores are halved, again and again
 
 
@@ -132,6 +134,7 @@ class Reinforce(Strategy):
         self._started = [0] * self.replicas
         self._lanes = [_Lanes() for _ in range(self.replicas)]
         self._heard: list[float | None] = []
+        self._recent: deque[float] = deque(maxlen=RECENT)  # log-probabilities
         self._turns: list[tuple[Key, int]] = []  # batches that began (-1) or ended (so many were heard), in this order
         # All below are caches: what they hold follows from the above.
         self._members: list[Replica] = []
@@ -152,6 +155,7 @@ class Reinforce(Strategy):
         batch = self._batches[key]
         batch.candidates[trial.id] = trial.candidate
         batch.log_probabilities.append(trial.note["log_probability"])
+        self._recent.append(trial.note["log_probability"])
         self._places[trial.id] = key
         self._filling = key if len(batch.candidates) < self.learning.batch else None
 
@@ -180,6 +184,15 @@ class Reinforce(Strategy):
             "log_probability": sample.log_probability,
         }
         return self.trial(draw, sample.candidate, note)
+
+    def gauges(self) -> Mapping[str, float]:
+        """The entropy is estimated by the mean of -log p over the last children, which the journal has."""
+        baselines = [member.baseline.value for member in self._members if member.baseline.value is not None]
+        return {
+            "policy_entropy_nats": -fmean(self._recent) if self._recent else math.nan,
+            "policy_entropy_limit_nats": sum(math.log(len(one.points)) for one in self.setting.decisions.values()),
+            "policy_baseline": fmean(baselines) if baselines else math.nan,
+        }
 
     def _base(self, key: Key) -> Pull:
         """The parameters that a batch samples from, those of its beginning."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import final
@@ -61,6 +62,12 @@ class Budget(Wrapper):
     @property
     def exhausted(self) -> bool:
         return bool(self.spent) or self.inner.exhausted
+
+    def gauges(self) -> Mapping[str, float]:
+        limits = self.limits
+        now = ((self.trials, limits.trials), (self.epochs, limits.epochs), (self.clock(), limits.seconds))
+        shares = [spent / limit for spent, limit in now if limit]
+        return {**super().gauges(), "budget_spent_ratio": max(shares, default=math.nan)}
 
     @property
     def reason(self) -> str:

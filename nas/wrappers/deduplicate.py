@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import final
 
 from nas.strategy import Strategy
@@ -24,6 +24,7 @@ class Deduplicate(Rejecting):
     def __init__(self, inner: Strategy, attempts: int = ATTEMPTS, shared: bool = False) -> None:
         super().__init__(inner, attempts)
         self.shared = shared
+        self.refused = 0  # proposals, by this driver
         self._version = 0
         self._training: set[int] = set()
         self._seen: set[Hashable] = set()
@@ -40,7 +41,11 @@ class Deduplicate(Rejecting):
         self._last = None
         key = self.key(trial)
         self._last = (trial, key)
-        return key not in self._seen
+        self.refused += (seen := key in self._seen)
+        return not seen
+
+    def gauges(self) -> Mapping[str, float]:
+        return {**super().gauges(), "duplicates_refused_total": float(self.refused)}
 
     def asked(self, trial: Trial) -> None:
         self._seen.add(self.key(trial))

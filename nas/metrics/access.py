@@ -1,0 +1,69 @@
+"""Access: who may see metrics. Programs of this machine, or whoever has a token, over TLS."""
+
+from __future__ import annotations
+
+import hmac
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from parameter_server.security import local, read_token
+from parameter_server.store import StoreError
+from workers.errors import UserError
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A bearer token that every request has to show, a certificate and its key; without them only loopback is fit."""
+
+    token: str = field(default="", repr=False)
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @classmethod
+    def of(cls, token: Path | None, certificate: Path | None, key: Path | None) -> Access:
+        """What these files hold; `UserError` where the token cannot be read, or others may read it."""
+        try:
+            return cls("" if token is None else read_token(token), certificate, key)
+        except StoreError as error:
+            raise UserError(f"watch metrics: {error}") from None
+
+    @property
+    def scheme(self) -> str:
+        """How addresses begin."""
+        return "https" if self.certificate is not None else "http"
+
+    def admits(self, authorization: str | None) -> bool:
+        """Whether a request with this header may be answered; takes as long for a wrong token as for a right one."""
+        if not self.token:
+            return True
+        return hmac.compare_digest((authorization or "").encode(), f"Bearer {self.token}".encode())
+
+    def context(self) -> ssl.SSLContext | None:
+        """What connections are encrypted with; None: they are not. `UserError` for files that do not serve."""
+        if self.certificate is None or self.key is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            files = f"{self.certificate} and {self.key}"
+            raise UserError(
+                f"watch metrics: {files} are no certificate and its key: {error.strerror or error}; name PEM files"
+            ) from None
+        return context
+
+
+def guard(host: str, token: str | None, certificate: str | None, key: str | None) -> None:
+    """Raise `UserError` where others could see metrics without a token or in the clear."""
+    if (certificate is None) != (key is None):
+        raise UserError("certificate and key, the PEM files of TLS, go together: name both, or neither")
+    lacks = [name for name, given in (("token", token), ("certificate and key", certificate)) if given is None]
+    if lacks and not local(f"{host}:0"):
+        raise UserError(
+            f"host is {host!r}, which other machines reach, but metrics there have no {' and no '.join(lacks)}: "
+            "name files with them, or leave host out, which is then 127.0.0.1"
+        )
