@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from search_spaces.space import Space
 from workers.errors import UserError
 from workers.plugins import Spec, load
 from workers.pool import Pool
+from workers.size import parsed
 from workers.task import Task
 from workers.tasks.function import Function
 from workers.workshop import space_of, task_of
@@ -49,6 +50,13 @@ def find(key: str, spec: Spec) -> Any:
     return load(folder, spec.name, base)
 
 
+_TRIED: dict[str, Callable[[Spec], object]] = {  # what says more of options than their types
+    "task": task_of,
+    "space": space_of,
+    "watch": lambda spec: getattr(find("watch", spec), "check", len)(spec.options),
+}
+
+
 def check_plugins(named: Mapping[str, Spec | Sequence[Spec] | None], folder: str) -> list[Mistake]:
     """What is wrong with the names and the options of plugins, by their keys in the job."""
     mistakes: list[Mistake] = []
@@ -73,10 +81,15 @@ def _one(key: str, place: Place, spec: Spec) -> list[Mistake]:
         return [Mistake(place, f"{spec.name!r} is {what}, but must be a subclass of {base.__name__}")]
     given_function = key == "task" and not isinstance(plugin, type) and callable(plugin)
     mistakes = check(place, Function if given_function else plugin, spec.options, given, allow_decisions=key == "task")
-    if mistakes or key not in ("task", "space"):
+    if key == "pool" and not mistakes and isinstance(memory := spec.options.get("memory"), str):
+        try:
+            parsed(memory)
+        except ValueError as error:
+            return [Mistake((*place, "memory"), f"pool.memory {error}")]
+    if mistakes or key not in _TRIED:
         return mistakes
     try:
-        task_of(spec) if key == "task" else space_of(spec)
+        _TRIED[key](spec)
     except (ValueError, TypeError, UserError) as error:
         named = next((name for name in spec.options if str(error).startswith(name)), None)
         return [Mistake((*place, named) if named else place, f"{key}: {error}")]
