@@ -1,0 +1,197 @@
+"""`nas top`: in a real terminal (a pseudo-terminal), once, for programs, and of a journal on a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from histories import JOB, Invented
+from postgres_server import BINARIES, MISSING, postgres_server
+from typer.testing import CliRunner
+
+from nas.board import Board
+from nas.cli.app import application
+from nas.history import Entry
+from nas.home import open_log
+from nas.log import Log
+
+TRIALS = 40
+STEP = 60.0  # seconds between two entries of a trial
+
+
+def begin(log: Log, search: str = "cells") -> int:
+    log.create(search, dict(JOB), {})
+    epoch = log.acquire(search)
+    log.append(search, epoch, [Entry(0, time.time() - 3000, "slots", None, {"total": 4})])
+    return epoch
+
+
+def told(first: int, last: int, ago: float = 3000.0) -> list[Entry]:
+    """What a search writes of some of its trials, the first `ago` seconds before now."""
+    entries = [entry for entry in Invented(trials=TRIALS, tested=False).entries() if entry.trial in range(first, last)]
+    start = time.time() - ago
+    return [Entry(0, start + place, one.kind, one.trial, one.body) for place, one in enumerate(entries)]
+
+
+def best(last: int) -> float:
+    history = Invented(trials=TRIALS, tested=False).history()
+    return max(r.result.metrics.get("accuracy", 0.0) for r in history.trials.values() if r.result and r.trial.id < last)
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    log = open_log()
+    yield log
+    log.close()
+
+
+def look(place: str | None = None) -> list[dict[str, Any]]:
+    arguments = ["--journal", place] if place else []
+    shown = CliRunner().invoke(application(), ["top", "--json", *arguments])
+    assert shown.exit_code == 0, shown.stderr
+    found: list[dict[str, Any]] = json.loads(shown.stdout)
+    return found
+
+
+def check(log: Log, place: str | None = None) -> None:
+    """One search runs with trials at work; what it says of itself, and what of one that has ended."""
+    epoch = begin(log)
+    log.append("cells", epoch, [*told(0, 10), *told(10, 12, ago=100.0)[:-1]])
+    (row,) = look(place)
+    assert (row["search"], row["state"], row["done"], row["running"], row["slots"]) == ("cells", "running", 11, 1, 4)
+    assert (row["budget"], row["metric"], row["best"]) == (100, "accuracy", best(11))
+    assert row["trials_per_hour"] == pytest.approx(3600 * 1 / 600, rel=0.01)  # one of the last ten minutes
+    assert row["since_improvement"] == pytest.approx(3000, abs=120)
+    assert row["driver"] == os.uname().nodename
+    log.release("cells", epoch, "finished", "enough")
+    (row,) = look(place)
+    assert (row["state"], row["running"], row["slots"], row["since_improvement"]) == ("finished", 0, 0, None)
+
+
+def test_a_search_is_a_row(log: Log) -> None:
+    check(log)
+
+
+@pytest.mark.slow
+def test_a_search_on_a_server_is_a_row(require: Callable[[str, bool, str], None]) -> None:
+    require("postgres", bool(BINARIES), MISSING)
+    with postgres_server() as server:
+        place = server.database("top")
+        log = open_log(place)
+        check(log, place)
+        log.close()
+
+
+def test_only_what_is_new_is_read(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch = begin(log)
+    read: list[int] = []
+    entries = log.entries
+
+    def counted(search: str, **options: Any) -> Iterator[Entry]:
+        found = list(entries(search, **options))
+        read.append(len(found))
+        return iter(found)
+
+    monkeypatch.setattr(log, "entries", counted)
+    board = Board(log)
+    log.append("cells", epoch, told(0, 20))
+    assert board.look()[0]["done"] == 20
+    log.append("cells", epoch, told(20, 22))
+    assert board.look()[0]["done"] == 22
+    assert board.look()[0]["best"] == best(22)
+    assert read == [62, 6, 0]  # of the first, also its driver and its slots
+
+
+def test_who_ended_long_ago_is_not_shown_and_who_lost_its_driver_is_said_to_be_abandoned(log: Log) -> None:
+    begin(log)
+    assert [row["state"] for row in Board(log).look()] == ["running"]
+    program = (
+        "import sys; from nas.home import open_log; log = open_log(); log.create('gone', {}, {}); log.acquire('gone')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert {row["search"]: row["state"] for row in Board(log).look()} == {"cells": "running", "gone": "abandoned"}
+    assert [row["search"] for row in Board(log).look(time.time() + 7200)] == ["cells"]
+
+
+def test_one_frame_is_a_table(log: Log) -> None:
+    nothing = CliRunner().invoke(application(), ["top", "--once"])
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "No search runs here" in nothing.stderr
+    epoch = begin(log)
+    log.append("cells", epoch, told(0, 10))
+    title, row = CliRunner().invoke(application(), ["top"]).stdout.splitlines()
+    assert title.split() == [
+        "search",
+        "state",
+        "trials",
+        "running",
+        "best",
+        "per",
+        "hour",
+        "slots",
+        "improved",
+        "driver",
+    ]
+    assert re.match(rf"cells\s+running\s+10 of 100\s+0\s+accuracy {best(10):.2%}\s+0\s+0/4\s+\d+ min", row)
+
+
+@pytest.mark.parametrize("ends", ["q", "\x03", "hangs up"])
+def test_a_terminal_shows_what_happens_until_it_is_left(log: Log, ends: str, tmp_path: Path) -> None:
+    epoch = begin(log)
+    log.append("cells", epoch, told(0, 10))
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ |= {"TERM": "xterm-256color", "COLUMNS": "140", "LINES": "20"}
+        os.execv(sys.executable, [sys.executable, "-m", "nas", "top", "--interval", "0.2"])
+    try:
+        assert wait_for(terminal, "10 of 100")
+        log.append("cells", epoch, told(10, 30))
+        assert wait_for(terminal, "30 of 100")
+        if ends == "hangs up":
+            os.close(terminal)
+            terminal = -1
+        else:
+            os.write(terminal, ends.encode())
+            assert wait_for(terminal, "\x1b[?1049l")  # the screen that was there before
+        status = ended(pid)
+        assert ends == "hangs up" or status == 0
+    finally:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        if terminal >= 0:
+            os.close(terminal)
+
+
+def wait_for(terminal: int, text: str, seconds: float = 60.0) -> bool:
+    """Whether the text appears on the terminal in time."""
+    seen, until = "", time.monotonic() + seconds
+    while text not in seen and time.monotonic() < until:
+        if select.select([terminal], [], [], 0.2)[0]:
+            with suppress(OSError):  # its end
+                seen += os.read(terminal, 65536).decode(errors="replace")
+    return text in seen
+
+
+def ended(pid: int, seconds: float = 60.0) -> int | None:
+    """The exit status of a child; None where it does not end in time."""
+    handle, until = os.pidfd_open(pid), time.monotonic() + seconds
+    try:
+        select.select([handle], [], [], max(0.0, until - time.monotonic()))
+        found, status = os.waitpid(pid, os.WNOHANG)
+        assert found, "the process goes on"
+        return os.waitstatus_to_exitcode(status)
+    finally:
+        os.close(handle)
