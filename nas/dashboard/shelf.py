@@ -1,0 +1,135 @@
+"""Shelf: the books that are open, a bounded number of them, read in the background."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import final
+
+from nas.dashboard.book import Book
+from nas.log import Header, Log
+from nas.reports.chart import Point
+from workers.errors import UserError
+
+BOOKS = 8
+TRIALS = 400_000  # in all open books: some 3 KiB each
+READERS = 2
+LISTED = 1.0  # seconds for which a list of searches is good
+AGE = 60.0  # seconds after which the digest of a running search that is on no shelf is made again
+
+
+@final
+@dataclass(frozen=True)
+class Digest:
+    """What the list of searches says of one whose book may be closed again; `of` tells whether it is out of date."""
+
+    of: tuple[str, int, float]
+    made: float
+    trials: int
+    ended: int
+    running: int
+    limit: int | None
+    best: str
+    baseline: str
+    line: Sequence[Point]
+
+
+@final
+class Shelf:
+    """Opens the books that are asked for, closes those that nobody looked at for longest, keeps a digest of each."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.digests: dict[str, Digest] = {}
+        self._books: dict[str, Book] = {}
+        self._lock = Lock()
+        self._readers = ThreadPoolExecutor(READERS, "dashboard-reader")
+        self._headers: tuple[float, Sequence[Header]] = (-LISTED, ())
+
+    def searches(self) -> Sequence[Header]:
+        """Every search, the newest first."""
+        with self._lock:
+            made, headers = self._headers
+            if time.monotonic() - made >= LISTED:
+                headers = sorted(self.log.searches(), key=lambda header: header.created, reverse=True)
+                self._headers = (time.monotonic(), headers)
+            return headers
+
+    def book(self, search: str, patience: float = 0.4) -> Book:
+        """The book of a search; within `patience` seconds it is read, or else `ready` is not set yet.
+
+        NotFoundError where there is no such search; what went wrong while it was read.
+        """
+        with self._lock:
+            book = self._books.get(search)
+            if book is None or book.error is not None:
+                book = self._books[search] = Book(self.log, search)
+                self._readers.submit(self._read, book)
+            book.used = time.monotonic()
+        if book.ready.is_set():
+            book.catch_up()
+        else:
+            book.ready.wait(patience)
+        if book.error is not None:
+            raise book.error
+        self._make_room(book)
+        return book
+
+    def open(self) -> Mapping[str, Book]:
+        """The books that are read."""
+        with self._lock:
+            return {search: book for search, book in self._books.items() if book.ready.is_set()}
+
+    def want(self, headers: Sequence[Header]) -> None:
+        """Have books read in the background for digests that are missing or out of date, a few at a time."""
+        for header in headers:
+            with self._lock:
+                busy = sum(not book.ready.is_set() for book in self._books.values())
+                known = header.search in self._books
+            if busy >= READERS:
+                return
+            if not known and header.state != "damaged" and self._stale(header):
+                try:
+                    self.book(header.search, patience=0.0)
+                except UserError:
+                    continue
+
+    def keep(self, search: str, digest: Digest) -> None:
+        """Remember the digest of a search after its book is closed."""
+        self.digests[search] = digest
+
+    def close(self) -> None:
+        """Read no more."""
+        self._readers.shutdown(wait=True, cancel_futures=True)
+
+    def _stale(self, header: Header) -> bool:
+        digest = self.digests.get(header.search)
+        if digest is None:
+            return True
+        return digest.of != stamp(header) and time.monotonic() - digest.made > AGE
+
+    def _read(self, book: Book) -> None:
+        try:
+            book.catch_up()
+        except Exception as error:  # said on the page of this search; the others go on
+            book.error = error
+            book.ready.set()
+
+    def _make_room(self, kept: Book) -> None:
+        """Close the books that were not asked for lately; those of searches that run stay as long as they can."""
+        with self._lock:
+            order = sorted(self._books.values(), key=lambda book: (book.state == "running", book.used))
+            for book in order:
+                trials = sum(len(one.history.trials) for one in self._books.values())
+                if len(self._books) <= BOOKS and trials <= TRIALS:
+                    return
+                if book is not kept and book.ready.is_set():
+                    del self._books[book.search]
+
+
+def stamp(header: Header) -> tuple[str, int, float]:
+    """What changes of a header when the search goes on."""
+    return header.state, header.epoch, header.heartbeat
