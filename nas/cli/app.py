@@ -8,13 +8,22 @@ from typing import Annotated, Any, final
 import typer
 from typer.core import TyperGroup
 
-from nas.cli import bench, deliver, jobs, show, steer, top, train, upkeep, watch
+from nas.cli import bench, dashboard, deliver, jobs, show, steer, top, train, upkeep, watch
 from nas.cli.exits import explain
 from nas.cli.output import complain, write
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Begin": (jobs.init, jobs.validate, steer.run),
-    "Watch": (watch.list_, watch.status, watch.trials, watch.best, watch.compare, show.show, top.top),
+    "Watch": (
+        watch.list_,
+        watch.status,
+        watch.trials,
+        watch.best,
+        watch.compare,
+        show.show,
+        top.top,
+        dashboard.dashboard,
+    ),
     "Steer": (steer.stop, steer.resume, steer.enqueue),
     "Hand over": (deliver.export, deliver.report, train.train),
     "Look after": (upkeep.gc, upkeep.doctor),
