@@ -36,7 +36,7 @@ from nas.versions import versions
 from search_spaces.decision import Choice, Range
 from workers.objectives import Outcome
 from workers.pool import Pool
-from workers.pools.ray import hire
+from workers.pools.slots import hire
 from workers.trial import Attempt
 
 HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""Actor: what runs inside a worker of the Ray cluster; needs neither torch nor Ray itself."""
+"""Actor: what runs inside a worker of the Ray cluster; needs no torch, and of Ray only to know where it is."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ class Actor:
             self._workshop = open_workshop(told)
         except Exception as failure:
             self._broken = str(failure) if isinstance(failure, UserError) else in_words(failure)
+
+    def where(self) -> str:
+        """The id of the node that this is on."""
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
 
     def ready(self) -> str:
         """Empty once attempts can come, or why there is no workshop."""

@@ -1,25 +1,86 @@
-"""A Ray cluster: joining one, starting one on this machine, and how much it has room for."""
+"""A Ray cluster: joining one, or starting one on this machine."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, final
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from workers.errors import UserError
+from workers.pools.access import PATH, TOKEN, alone, check_version, introduced
 
+LOCAL = "local"  # the address of a cluster that is started here, and is ours
 OBJECT_STORE = 80_000_000  # bytes; what passes through it here is JSON
 
 
-def room(share: Mapping[str, float]) -> int:
-    """How many attempts the nodes that are alive have room for, each on one node."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    needs = {kind: amount for kind, amount in share.items() if amount > 0}
-    return sum(int(min(node.get(kind, 0.0) / amount + 1e-9 for kind, amount in needs.items())) for node in nodes)
+@final
+@dataclass(frozen=True)
+class Membership:
+    """Whether this process has `joined` a cluster (rather than found itself in one), whether that is its `own`.
+
+    `leave` ends a cluster that is its own.
+    """
+
+    joined: bool
+    own: bool
+    leave: Callable[[], None]
+
+
+def connect(address: str | None, share: Mapping[str, float], slots: int | None) -> Membership:
+    """Join the cluster, or start one on this machine."""
+    check_version()
+    leaving = ExitStack()
+    if ray.is_initialized():
+        return Membership(False, False, leaving.close)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+    if address == LOCAL:
+        cores = max(os.cpu_count() or 1, ceil((slots or 1) * share["CPU"]))
+        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    leaving.enter_context(alone() if address == LOCAL else introduced())
+    leaving.callback(ray.shutdown)
+    try:
+        _begin(address, options)
+        if address == LOCAL:
+            _check_devices(share["GPU"], slots or 1)
+    except BaseException:
+        leaving.close()
+        raise
+    return Membership(True, address == LOCAL, leaving.close)
+
+
+def _begin(address: str, options: Mapping[str, Any]) -> None:
+    """Start or join a cluster; `UserError` where that is not to be."""
+    try:
+        _knock(address)
+        ray.init(**options)
+    except AuthenticationError as error:
+        raise UserError(
+            f"the Ray cluster at {address!r} asks for another token than it is shown: name the file that holds it, "
+            f"{PATH}=..., or the token itself, {TOKEN}=..."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, "
+            "or leave the address out"
+        ) from error
+
+
+def _check_devices(gpus: float, slots: int) -> None:
+    there = ray.cluster_resources().get("GPU", 0.0)
+    if gpus * slots > there:
+        raise UserError(
+            f"{slots} slots with {gpus:g} GPUs each do not fit this machine, which has {there:g}: "
+            "change slots or gpus of the pool, or give the address of a cluster"
+        )
 
 
 def _knock(address: str) -> None:
@@ -27,31 +88,3 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def connect(address: str | None, share: Mapping[str, float], slots: int | None) -> bool:
-    """Join the cluster, or start one on this machine; whether this process now has to leave it again."""
-    if ray.is_initialized():
-        return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        cores = max(os.cpu_count() or 1, ceil((slots or 1) * share["CPU"]))
-        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    try:
-        _knock(address)
-        ray.init(**options)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, "
-            "or leave the address out"
-        ) from error
-    gpus = ray.cluster_resources().get("GPU", 0.0)
-    if address == "local" and share["GPU"] * (slots or 1) > gpus:
-        ray.shutdown()
-        raise UserError(
-            f"{slots or 1} slots with {share['GPU']:g} GPUs each do not fit this machine, which has {gpus:g}: "
-            "change slots or gpus of the pool, or give the address of a cluster"
-        )
-    return True

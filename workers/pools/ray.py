@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, final
 
 import ray
@@ -15,14 +15,21 @@ from workers.errors import UserError
 from workers.line_process import encode
 from workers.objectives import Outcome
 from workers.pool import Event, Pool, Slots
-from workers.pools.actor import LAST_WISH, PROGRESS, Actor
-from workers.pools.cluster import connect, room
+from workers.pools.actor import LAST_WISH
+from workers.pools.allowance import Allowance, Unlimited
+from workers.pools.answers import arrived
+from workers.pools.cluster import connect
+from workers.pools.liveness import Answer
+from workers.pools.lookout import Lookout
 from workers.pools.running import BRIEF, Running
+from workers.pools.slots import Slot
+from workers.pools.survey import Post, survey
 from workers.setup import Setup
 from workers.trial import Attempt, Json, Result
 
-SURVEY = 2.0  # seconds between two looks at what the cluster consists of
-GATHER = 0.002  # seconds that an answer may wait for others
+SURVEY = 0.5  # seconds between two looks at what the lookout has found
+PATIENCE = 45.0  # seconds that the head may be silent; Ray ends the process after 60
+REFUSED = 3.0  # seconds after which the head of our own cluster is dead if nobody listens there
 
 
 @final
@@ -59,17 +66,17 @@ class Ray(Pool):
         self._share = {"CPU": float(setup.threads if cpus is None else cpus), "GPU": float(gpus)}
         self._fixed = None if slots == "auto" else slots
         self._address = address
-        self._owner = connect(address, self._share, self._fixed)
+        self._allowance: Allowance = Unlimited()
         self._record = json.dumps(setup.json())
         self._depth = depth
-        self._slots: list[_Slot] = []
-        self._places: deque[_Slot] = deque()  # each slot as often as it takes another attempt
-        self._awaited: dict[Any, _Slot] = {}  # a reference of Ray, and whose answer it is
+        self._slots: list[Slot] = []
+        self._places: deque[Slot] = deque()  # each slot as often as it takes another attempt
+        self._awaited: dict[Any, Slot] = {}  # a reference of Ray, and whose answer it is
         self._busy = 0
         self._closed = False
         self._events: list[Event] = []
         self._next_survey = self._next_poll = 0.0
-        self._survey(time.monotonic())
+        self._join()
 
     @property
     def free(self) -> int:
@@ -94,7 +101,7 @@ class Ray(Pool):
             self._survey(now)
         if now >= self._next_poll:
             self._poll(now)
-        for reference, text in self._answers(0.0 if self._events else timeout):
+        for reference, text in arrived(list(self._awaited), 0.0 if self._events else timeout, self._depth > 1):
             slot = self._awaited.pop(reference, None)
             if slot is not None:
                 self._hear(slot, reference, text)
@@ -102,36 +109,23 @@ class Ray(Pool):
         return events
 
     def close(self) -> None:
+        if self._closed:
+            return
         for slot in self._slots:
             ray.kill(slot.actor)
         self._slots, self._busy = [], 0
         self._places.clear()
         self._awaited.clear()
         self._events.clear()
-        if self._owner:
-            ray.shutdown()
-        self._owner, self._closed = False, True
+        self._closed = True
+        self._lookout.close()
+        self._membership.leave()
 
-    def _answers(self, timeout: float) -> list[tuple[Any, Any]]:
-        """What arrived within `timeout`: references, each with the text or the error that it stands for."""
-        awaited = list(self._awaited)
-        if not awaited:
-            time.sleep(timeout)
-            return []
-        arrived, _ = ray.wait(awaited, timeout=timeout)
-        if arrived and len(awaited) > 1:  # what else is there: fewer and larger commits
-            if self._depth > 1:  # the actors have work meanwhile; a tenth more trials per second
-                ray.wait(awaited, num_returns=len(awaited) // 2, timeout=GATHER)
-            arrived, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0)
-        try:
-            return list(zip(arrived, ray.get(arrived), strict=True))
-        except RayError:
-            answers = [(reference, _text(reference)) for reference in arrived]
-            return sorted(
-                answers, key=lambda answer: isinstance(answer[1], RayError)
-            )  # what ended before the death first
+    def allow(self, allowance: Allowance) -> None:
+        """From the next survey on have no more slots than `allowance` grants."""
+        self._allowance = allowance
 
-    def _hear(self, slot: _Slot, reference: Any, text: str | RayError) -> None:
+    def _hear(self, slot: Slot, reference: Any, text: str | RayError) -> None:
         now = time.monotonic()
         if reference in slot.queue and not isinstance(text, RayError):
             self._finish(slot, reference, json.loads(text), now)
@@ -146,13 +140,15 @@ class Ray(Pool):
         elif reference == slot.asked:
             slot.asked = None
             self._report(slot, json.loads(text), now)
+        elif reference == slot.located:
+            slot.node = text
         elif text:
             raise UserError(f"a worker cannot start: {text}")
         else:
             slot.up = True
             self._recount()
 
-    def _finish(self, slot: _Slot, reference: Any, record: dict[str, Json], now: float) -> None:
+    def _finish(self, slot: Slot, reference: Any, record: dict[str, Json], now: float) -> None:
         """The attempt that `reference` stands for has ended."""
         self._report(slot, record.pop("curve", ()), now)
         leaving = record.pop("leaving", False)
@@ -161,11 +157,12 @@ class Ray(Pool):
             slot.head.since = now
         self._events.append(Result.from_json(record))
         self._busy -= 1
-        self._places.append(slot)
-        if leaving:
+        if leaving or (slot.leaving and not slot.queue):
             self._drop(slot, "", now, idle=True)
+        elif not slot.leaving:
+            self._places.append(slot)
 
-    def _report(self, slot: _Slot, curve: Sequence[Json], now: float) -> None:
+    def _report(self, slot: Slot, curve: Sequence[Json], now: float) -> None:
         """Pass on the epochs that the running attempt of `slot` told of."""
         running = slot.head
         if running is None:
@@ -183,19 +180,19 @@ class Ray(Pool):
             if limit is not None and seconds > limit + self._grace:
                 self._end(slot, limit, now)
             elif seconds > BRIEF and slot.asked is None:
-                slot.asked = slot.actor.progress.options(concurrency_group=PROGRESS).remote()
+                slot.asked = slot.ask()
                 self._awaited[slot.asked] = slot
 
-    def _end(self, slot: _Slot, limit: float, now: float) -> None:
+    def _end(self, slot: Slot, limit: float, now: float) -> None:
         """Kill the actor of an attempt that is over its time limit, having asked for its last metrics."""
         try:
-            curve = ray.get(slot.actor.progress.options(concurrency_group=PROGRESS).remote(), timeout=LAST_WISH)
+            curve = ray.get(slot.ask(), timeout=LAST_WISH)
             self._report(slot, json.loads(curve), now)
         except (RayError, GetTimeoutError):
             pass  # it is deaf: what it told before must do
         self._give_up(slot, slot.head and slot.head.overdue(now, limit), now)
 
-    def _give_up(self, slot: _Slot, result: Result | None, now: float) -> None:
+    def _give_up(self, slot: Slot, result: Result | None, now: float) -> None:
         """Kill the actor of an attempt that goes on, and say how it ended."""
         if result is not None:
             del slot.queue[next(iter(slot.queue))]
@@ -204,32 +201,65 @@ class Ray(Pool):
         self._drop(slot, "", now, idle=True)
 
     def _survey(self, now: float) -> None:
-        """Look at the cluster, and have as many actors as it has room for."""
+        """Do about our slots what the lookout's last look asks for."""
         self._next_survey = now + SURVEY
-        if self._owner and not any(node["Alive"] for node in ray.nodes()):
+        if self._abandoned(now):
             self._begin_anew(now)
-        wanted = room(self._share) if self._fixed is None else self._fixed
-        for slot in [slot for slot in self._slots if not slot.up][: max(0, len(self._slots) - wanted)]:
-            self._drop(slot, "", now)
-        while len(self._slots) < wanted:
+        slots = list(self._slots)
+        posts = [Post(i, one.node, one.up, len(one.queue), one.leaving, one.shunned) for i, one in enumerate(slots)]
+        do = survey(posts, self._lookout.sight.cluster, self._share, self._fixed, self._allowance)
+        for place in do.lost:
+            self._drop(slots[place], "its node is gone", now)
+        for place in (*do.drained, *do.leaving):
+            slots[place].leaving = True
+        for place in do.staying:
+            slots[place].leaving = False
+        for place in do.drained:
+            slots[place].drain()
+        for place in do.dismissed:
+            self._drop(slots[place], "", now, idle=True)
+        for _ in range(do.hires):
             self._hire()
+        if do.drained or do.leaving or do.staying:
+            self._recount()
+        self._lookout.demand([self._share] * do.demand)
+
+    def _abandoned(self, now: float) -> bool:
+        """Whether the raylet that this process hangs on is dead, or our own head; `UserError` if it is another's."""
+        sight = self._lookout.sight
+        away = now - sight.heard
+        if self._membership.own and sight.head is Answer.REFUSED and away > REFUSED:
+            return True
+        if away > PATIENCE:
+            raise UserError(
+                f"the head of the Ray cluster at {self._lookout.address} has not answered for {away:.0f} s: "
+                "once it does, or another cluster is there, `nas resume` goes on from the journal"
+            )
+        return self._membership.joined and self._home in sight.cluster.lost
 
     def _hire(self) -> None:
-        slot = _Slot(hire(self._record, self._share))
+        slot = Slot(self._record, self._share, self._lookout.sight.cluster.silent)
         self._slots.append(slot)
+        self._awaited[slot.located] = slot
         self._awaited[slot.actor.ready.remote()] = slot
 
-    def _begin_anew(self, now: float) -> None:
-        """Start another cluster of this machine: the raylet of ours is dead, and what dies of it is lost."""
-        for slot in list(self._slots):
-            slot.up = False
-            self._drop(slot, "the raylet of this machine died", now)
-        self._recount()
-        ray.shutdown()
-        self._owner = connect(self._address, self._share, self._fixed)
+    def _join(self) -> None:
+        """Join the cluster, or start one of this machine."""
+        self._membership = connect(self._address, self._share, self._fixed)
+        self._home = ray.get_runtime_context().get_node_id()
+        self._lookout = Lookout()
+        self._next_survey = 0.0
 
-    def _drop(self, slot: _Slot, error: str, now: float, idle: bool = False) -> None:
-        """Give an actor up; one that had come up is replaced at once, any other at the next survey.
+    def _begin_anew(self, now: float) -> None:
+        """Start our cluster again, or join again."""
+        for slot in list(self._slots):
+            self._drop(slot, "the raylet of this machine died", now)
+        self._lookout.close()
+        self._membership.leave()
+        self._join()
+
+    def _drop(self, slot: Slot, error: str, now: float, idle: bool = False) -> None:
+        """Give an actor up; one that had come up is replaced at the next turn, any other at the next survey.
 
         Unless it was `idle` its first attempt is lost; the others had not begun.
         """
@@ -244,43 +274,11 @@ class Ray(Pool):
         self._events += [running.returned("its worker ended before it began") for running in held[lost:]]
         self._busy -= len(slot.queue)
         if slot.up:
-            self._hire()
+            self._next_survey = now
             self._recount()
 
     def _recount(self) -> None:
         """List the places anew, the emptiest slots first, and say how many slots there are."""
-        up = [slot for slot in self._slots if slot.up]
+        up = [slot for slot in self._slots if slot.up and not slot.leaving]
         self._places = deque(slot for level in range(self._depth) for slot in up if len(slot.queue) <= level)
         self._events.append(Slots(len(up)))
-
-
-@final
-class _Slot:
-    """An actor, what it holds (the first one runs), and the question for progress that it has not answered."""
-
-    __slots__ = ("actor", "asked", "queue", "up")
-
-    def __init__(self, actor: Any) -> None:
-        self.actor = actor
-        self.up = False
-        self.queue: dict[Any, Running] = {}
-        self.asked: Any = None
-
-    @property
-    def head(self) -> Running | None:
-        """The attempt that runs, or will as soon as the actor gets to it."""
-        return next(iter(self.queue.values()), None)
-
-
-def hire(setup: str, share: Mapping[str, float]) -> Any:
-    """A new actor for the setup in JSON, with its `share` of CPU and GPU; Ray keeps no record of its single calls."""
-    options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"], "enable_task_events": False}
-    return ray.remote(concurrency_groups={PROGRESS: 1})(Actor).options(**options).remote(setup)
-
-
-def _text(reference: Any) -> str | RayError:
-    try:
-        text: str = ray.get(reference)
-    except RayError as error:
-        return error
-    return text
