@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import final
 
+from nas.driver_log import DriverLog
 from nas.earlier import requests
 from nas.history import Entry, History, spell
 from nas.interrupt import GRACE, Interrupt
@@ -84,7 +85,8 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
         with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
             with open_weights(plan, journal.epoch), closing(strategy), closing(plan.pool()) as pool:
                 retention = Retention.of(plan, journal)
-                with Watchers(plan.watchers(strategy, journal.timing), journal.note) as watchers:
+                told = DriverLog.of(plan, journal.epoch)
+                with Watchers([told, *plan.watchers(strategy, journal.timing)], journal.note) as watchers:
                     with _rare_collections():
                         loop(strategy, pool, journal, _Turns(interrupt, retention, watchers, observer))
                     ending = _ending(strategy, journal, interrupt)

@@ -13,6 +13,7 @@ from nas.ranking import ranked
 from workers.artifacts import Artifacts, Stored
 from workers.errors import UserError
 from workers.objectives import Objective, Outcome
+from workers.spoken import OUTPUT
 from workers.underway import UNDERWAY
 
 PORTION = 8  # files removed in one turn of the loop
@@ -48,14 +49,18 @@ def needed(history: History, objectives: Sequence[Objective], top: int = TOP) ->
 
 
 def superfluous(stored: Collection[Stored], history: History, need: Needed, quota: int | None = None) -> list[Stored]:
-    """The files that may go: those nothing refers to, those of lost attempts, and over the quota the least needed."""
-    going = [one for one in stored if not _kept(one, history, need)]
+    """The files that may go: those nothing refers to, those of lost attempts, and over the quota the least needed.
+
+    What trials printed stays, of lost attempts too, and is the first to go where a quota demands it.
+    """
+    going = [one for one in stored if one.name != OUTPUT and not _kept(one, history, need)]
     if quota is None:
         return going
     order = {trial: place for place, trial in enumerate(need.soft)}
     gone = set(going)
     spare = sorted(
-        (one for one in stored if one not in gone and one.trial not in need.firm), key=lambda s: order[s.trial]
+        (one for one in stored if one not in gone and one.trial not in need.firm),
+        key=lambda one: (one.name == OUTPUT, order.get(one.trial, len(order))),
     )
     size = sum(one.bytes for one in stored if one not in gone)
     while size > quota and spare:

@@ -23,6 +23,7 @@ from workers.objectives import Outcome
 from workers.pool import Progress
 from workers.seeds import derived
 from workers.setup import Setup
+from workers.spoken import TRACEBACK
 from workers.task import Epoch, State, Task
 from workers.trial import Attempt, Result
 from workers.underway import Underway
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = "examples.safetensors"
 EXHIBIT = "exhibit-"  # then the epoch, and a name whose suffix says what it is
-TRACEBACK = "traceback.txt"
 _NOTHING = contextlib.nullcontext()
 SEEN = 128  # examples that proxies look at, as published with NASWOT
 EXPECTED = (UserError, DecisionError, UnfitError, DivergedError, StoreError)  # whose message says all a person needs

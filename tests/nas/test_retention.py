@@ -13,6 +13,7 @@ from nas.retention import PORTION, SWEEP, Needed, Retention, needed, superfluous
 from search_spaces.decisions import Candidate
 from workers.artifacts import Artifacts, Stored
 from workers.objectives import Direction, Objective, Outcome
+from workers.spoken import OUTPUT
 from workers.trial import Json, Result, Trial
 from workers.underway import UNDERWAY
 
@@ -79,6 +80,15 @@ def test_the_tracebacks_of_the_last_failures_stay_while_there_is_room() -> None:
     files = [Stored(0, 1, "c", 100), *(Stored(number, 1, "traceback.txt", 1) for number in range(1, 5))]
     assert superfluous(files, history, need) == files[1:3]
     assert {one.trial for one in superfluous(files, history, need, quota=100)} == {1, 2, 3, 4}
+
+
+def test_what_trials_printed_stays_of_lost_attempts_too_and_goes_first_over_a_quota() -> None:
+    files = [*stored(4), *(Stored(number, number % 2, OUTPUT, 1) for number in (0, 1, 4))]
+    need = needed(SEARCH, [GOOD], top=1)
+    assert superfluous(files, SEARCH, need) == []
+    over = superfluous(files, SEARCH, need, quota=sum(file.bytes for file in files) - 2)
+    assert len(over) == 2
+    assert all(one.name == OUTPUT for one in over)
 
 
 def test_a_lost_attempts_files_may_go_and_a_running_ones_stay() -> None:
