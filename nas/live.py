@@ -39,12 +39,16 @@ class Machines(Protocol):
 @final
 @dataclass(frozen=True)
 class Goal:
-    """What a search is for and when it ends: its objectives, and the most trials and seconds it may take."""
+    """What a search is for and when it ends: its objectives, and the most trials and seconds it may take.
+
+    `hint` says what Ctrl-C does, where that is not to stop it.
+    """
 
     name: str
     objectives: tuple[Objective, ...] = ()
     trials: int | None = None
     seconds: float | None = None
+    hint: str = ""
 
 
 @final
@@ -239,7 +243,8 @@ class Terminal:
         if len(running) > SHOWN:
             lines.append(Text(f"and {len(running) - SHOWN} more", style="dim"))
         if not moment.over:
-            lines.append(Text(AFTER_STOP if moment.history.stopping else BEFORE_STOP, style="dim"))
+            hint = moment.goal.hint or (AFTER_STOP if moment.history.stopping else BEFORE_STOP)
+            lines.append(Text(hint, style="dim"))
         return Group(*lines)
 
 

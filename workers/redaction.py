@@ -7,6 +7,12 @@ import re
 HIDDEN = "***"
 _USER = re.compile(r"(://[^/?#@:]*:).*@", re.DOTALL)  # to the last @: a password may hold one that nobody quoted
 _PARAMETER = re.compile(r"([?&](?!passfile=)[^=&#]*(?:pass|secret|token|key|credential|signature)[^=&#]*=)[^&#]*", re.I)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+
+
+def redacted_text(text: str) -> str:
+    """`text` with every address in it `redacted`."""
+    return _ADDRESS.sub(lambda found: redacted(found[0]), text)
 
 
 def redacted(place: str) -> str:

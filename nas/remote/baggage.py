@@ -20,6 +20,7 @@ from workers.errors import UserError
 
 DATA = ("data", "datasets")  # unless they are packages of Python
 MARKS = ("journal.sqlite", "architecture.json", "pyvenv.cfg")  # in the folder of a search, an export, an environment
+REMEDY = "name what it does not import in .gitignore or .rayignore, or give the job file a folder of its own"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip archive knows no earlier time
 
 
@@ -35,16 +36,20 @@ class Baggage:
     left_out: tuple[str, ...] = ()
 
 
-def pack(folder: Path, most_bytes: int = MOST_BYTES, most_files: int = MOST_FILES) -> Baggage:
-    """The files of `folder`, without those that `.gitignore` and `.rayignore` name, data sets, searches and exports.
+def pack(folder: Path | None, most_bytes: int = MOST_BYTES, most_files: int = MOST_FILES) -> Baggage:
+    """The files of `folder` (of None: nothing), without data sets, searches, exports and what is ignored.
 
-    Links are followed where they stay in the folder, and left out otherwise. `UserError` names what is too large.
+    Ignored is what `.gitignore` and `.rayignore` name, as git understands it. Links are followed where they stay in
+    the folder, and left out otherwise. `UserError` names what is too large.
     """
     left_out: list[str] = []
-    found = sorted(_walk(folder.resolve(), "", Ignored().below("", USUAL), left_out))
+    found = sorted(_walk(folder.resolve(), "", Ignored().below("", USUAL), left_out)) if folder is not None else []
     total = sum(length for _, _, length in found)
     if total > most_bytes or len(found) > most_files:
-        raise UserError(_too_large(folder, found, total, most_bytes, most_files))
+        most = f"{most_files:,} files of {size(most_bytes)}"
+        raise UserError(
+            f"the job's folder {folder} has {_lengths(found, total)}, and {most} may travel with a job: {REMEDY}"
+        )
     stream = io.BytesIO()
     written = 0
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -119,14 +124,10 @@ def _read(path: Path, room: int) -> bytes:
     return content
 
 
-def _too_large(folder: Path, found: list[tuple[str, Path, int]], total: int, most_bytes: int, most_files: int) -> str:
+def _lengths(found: list[tuple[str, Path, int]], total: int) -> str:
     sizes: Counter[str] = Counter()
     for name, _, length in found:
         top, slash, _ = name.partition("/")
         sizes[top + slash] += length
     largest = ", ".join(f"{name} ({size(length)})" for name, length in sizes.most_common(3))
-    return (
-        f"the job's folder {folder} has {len(found):,} files of {size(total)}, and {most_files:,} files of "
-        f"{size(most_bytes)} may travel with a job; the largest are {largest}: name what the job does not import in "
-        ".gitignore or .rayignore, or keep the job file in a folder of its own"
-    )
+    return f"{len(found):,} files of {size(total)} (the largest: {largest})"

@@ -1,4 +1,4 @@
-"""Kept files: what travelled with a job, as a file of its search, so that any machine can go on with it or export it."""
+"""Kept files: what travelled with a job, as a file of its search, with which any machine can go on or export."""
 
 from __future__ import annotations
 
@@ -48,10 +48,24 @@ def on_this_machine(log: Log, header: Header) -> dict[str, Json]:
     """The recorded job, its folder a folder of this machine."""
     if not submitted(header.job):
         return dict(header.job)
-    found = REFERENCE.fullmatch(header.job["folder"])
+    artifacts = Artifacts.open(place(log, header))
+    return {**header.job, "folder": folder(artifacts, header.search, digest_of(header))}
+
+
+def archive(artifacts: Artifacts, search: str, digest: str) -> bytes:
+    """What travelled with the job of a search, as it was packed."""
+    content = artifacts.get_whole(search, NAME)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise DamagedError(f"{NAME} of {search} in {artifacts.place} is not what travelled with the job")
+    return content
+
+
+def digest_of(header: Header) -> str:
+    """The digest in the reference that a journal has for the job's folder."""
+    found = REFERENCE.fullmatch(str(header.job["folder"]))
     if found is None:
         raise DamagedError(f"the journal of {header.search} names no files that were kept: {header.job['folder']!r}")
-    return {**header.job, "folder": folder(Artifacts.open(place(log, header)), header.search, found[1])}
+    return found[1]
 
 
 def folder(artifacts: Artifacts, search: str, digest: str) -> str:
@@ -61,9 +75,7 @@ def folder(artifacts: Artifacts, search: str, digest: str) -> str:
         return "."
     unpacked = cache() / digest
     if not unpacked.is_dir():
-        content = artifacts.get_whole(search, NAME)
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise DamagedError(f"{NAME} of {search} in {artifacts.place} is not what travelled with the job")
+        content = archive(artifacts, search, digest)
         try:
             unpack(content, unpacked)
         except OSError as error:

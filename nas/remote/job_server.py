@@ -1,0 +1,112 @@
+"""JobServer: Ray's job API at a cluster's dashboard, its errors in a person's words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, final
+from urllib.parse import urlsplit
+
+from nas.remote.reach import address_of
+from nas.remote.token import headers
+from workers.errors import UserError
+from workers.trial import Json
+
+PATIENCE = 10.0  # seconds to wait for somebody who listens
+NAMED = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # which Ray would prefer to the address that it is given
+
+
+@final
+class JobServer:
+    """The job server at `address`; `UserError` where none answers, or it does not let us in."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address_of(address)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        parts = urlsplit(self.address)
+        try:
+            socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=PATIENCE).close()
+        except OSError as error:
+            raise UserError(
+                f"nothing answers at {self.address} ({error}): give the address of Ray's dashboard, such as "
+                "http://HEAD:8265; the head needs ray[default], and --dashboard-host=0.0.0.0 to be seen from elsewhere"
+            ) from error
+        with self._explained():
+            self._client = _client(self.address)
+
+    def submit(self, name: str, entrypoint: str, runtime_env: Mapping[str, Json], metadata: Mapping[str, str]) -> str:
+        """Have the cluster run `entrypoint`; the id of the job, `name` or a variation that is not taken yet."""
+        with self._explained():
+            taken = {job.submission_id for job in self._client.list_jobs()}
+            number = next(number for number in range(1, len(taken) + 2) if _numbered(name, number) not in taken)
+            submitted: str = self._client.submit_job(
+                entrypoint=entrypoint,
+                submission_id=_numbered(name, number),
+                runtime_env=dict(runtime_env),
+                metadata=dict(metadata),
+            )
+        return submitted
+
+    def ended(self, job: str) -> bool:
+        """Whether the job is over, well or not."""
+        with self._explained():
+            return bool(self._client.get_job_status(job).is_terminal())
+
+    def pending(self, job: str) -> bool:
+        """Whether the job waits for its turn, or for what it needs to be unpacked."""
+        with self._explained():
+            return str(self._client.get_job_status(job).value) == "PENDING"
+
+    def message(self, job: str) -> str:
+        """What Ray says of the job."""
+        with self._explained():
+            return str(self._client.get_job_info(job).message or "")
+
+    def logs(self, job: str) -> str:
+        """What the job has printed."""
+        with self._explained():
+            return str(self._client.get_job_logs(job))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, OSError, ValueError) as error:
+            raise _explanation(self.address, error) from error
+
+
+def _client(address: str) -> Any:
+    """Ray's own client."""
+    try:
+        from ray.job_submission import JobSubmissionClient
+    except ImportError as error:
+        raise UserError(f"submitting needs {error.name or 'ray'}: pip install 'cellwright[cluster]'") from error
+    for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    before = {name: os.environ.pop(name) for name in NAMED if name in os.environ}
+    try:
+        return JobSubmissionClient(address, headers=headers())
+    finally:
+        os.environ.update(before)
+
+
+def _explanation(address: str, error: Exception) -> UserError:
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    if kind == "AuthenticationError" or "401" in text or "403" in text:
+        return UserError(
+            f"the cluster at {address} lets nobody in without its token, or with another one: put it into "
+            "RAY_AUTH_TOKEN, into a file that RAY_AUTH_TOKEN_PATH names, or into ~/.ray/auth_token "
+            "(on the head, `ray get-auth-token` shows it)"
+        )
+    if "ray[default]" in text:
+        return UserError("submitting needs ray[default]: pip install 'cellwright[cluster]'")
+    if isinstance(error, ConnectionError) or "Connection" in kind:
+        return UserError(f"the cluster at {address} does not answer any more: {text[:300]}")
+    return UserError(f"what answers at {address} does not do as a job server of Ray ({kind}: {text[:300]})")
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
