@@ -60,7 +60,7 @@ class Liveness:
             return
         if node in self._silence:
             self._silence[node] += answer
-            if self._silence[node] >= LIMIT:
+            if node in self._gone or self._silence[node] >= LIMIT:
                 self._gone[node] = 0
 
 
