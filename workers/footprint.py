@@ -7,6 +7,7 @@ pages of mapped files, such as libraries and cached data sets, which the host dr
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 _HELD = (b"RssAnon:", b"RssShmem:", b"VmSwap:")
@@ -37,15 +38,21 @@ def together(pid: int, limit: int, offspring: list[int]) -> int:
     return sum(_proportional(one) for one in (pid, *offspring))
 
 
-def offspring(pid: int) -> list[int]:
-    """The children of a process, their children, and so on. Some 15 microseconds for each process of the machine."""
-    families: dict[int, list[int]] = {}
+def families() -> dict[int, list[int]]:
+    """The children of every process of this machine. Some 15 microseconds for each of them."""
+    found: dict[int, list[int]] = {}
     for entry in os.listdir("/proc") if known() else ():
         if entry.isdigit() and (status := _status(int(entry))) is not None:
-            families.setdefault(int(status[1]), []).append(int(entry))
+            found.setdefault(int(status[1]), []).append(int(entry))
+    return found
+
+
+def offspring(pid: int, among: Mapping[int, list[int]] | None = None) -> list[int]:
+    """The children of a process, their children, and so on, `among` families as they are now."""
+    known_families = families() if among is None else among
     found, waiting = [], [pid]
     while waiting:
-        children = families.get(waiting.pop(), [])
+        children = known_families.get(waiting.pop(), [])
         found += children
         waiting += children
     return found

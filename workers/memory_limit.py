@@ -37,15 +37,17 @@ class MemoryLimit:
         if limit is not None and not footprint.known():
             raise UserError("the pool limits memory, which needs Linux: leave memory out")
         self.limit = limit
-        self._resting: int | None = None  # what this held after its first child
+        self._resting = 0  # what this held before its first child
+        self._exceeded = False  # by the last child
         self._watch: _Watch | None = None
 
     def check(self) -> None:
-        """Raise `UserError` where the worker alone holds more."""
-        if self.limit is not None and (own := footprint.held(os.getpid())) > self.limit:
+        """See what the worker holds before its first child; raise `UserError` where that is more already."""
+        self._resting = footprint.held(os.getpid())
+        if self.limit is not None and self._resting > self.limit:
             raise UserError(
                 f"memory of the pool is {shown(self.limit)}, but a worker that has loaded its data and trained nothing "
-                f"holds {shown(own)}: give it more"
+                f"holds {shown(self._resting)}: give it more"
             )
 
     @contextmanager
@@ -63,7 +65,8 @@ class MemoryLimit:
                 raise
         finally:
             self._watch = None
-        if watch.found:
+        self._exceeded = watch.found > 0
+        if self._exceeded:
             raise MemoryError(watch.said)
 
     @property
@@ -74,12 +77,11 @@ class MemoryLimit:
 
     def worn(self) -> bool:
         """Whether children have left so much that this worker should be replaced; gives back what it can."""
-        if self.limit is None or (left := footprint.held(os.getpid())) <= self.limit / 2:
+        own = os.getpid()
+        if self.limit is None or (footprint.held(own) <= self.limit / 2 and not self._exceeded):
             return False
         give_back()
-        left = footprint.held(os.getpid())
-        if self._resting is None:
-            self._resting = min(left, self.limit)
+        left = footprint.together(own, self.limit, footprint.offspring(own))
         return left > (self._resting + self.limit) / 2
 
 

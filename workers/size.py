@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-UNITS: Final = {
+UNITS: Final[dict[str, int]] = {
     **dict.fromkeys(("", "B"), 1),
     **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)},
     **{f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", 1)},

@@ -13,7 +13,7 @@ from typing import Literal, final
 from workers.errors import UserError
 from workers.line_process import LineProcess, encode
 from workers.pool import Event, Pool, Slots
-from workers.pools.guard import STOOD_STILL, Guard
+from workers.pools.guard import STOOD_STILL, Census, Guard
 from workers.pools.running import Running
 from workers.setup import Setup
 from workers.trial import Attempt, Result
@@ -52,7 +52,7 @@ class Local(Pool):
             )
             raise UserError(f"slots is {slots}, but this machine offers {room}: change slots or gpus of the pool")
         first = json.dumps(setup.json())
-        guard = Guard(setup.memory, grace)
+        guard = Guard(setup.memory, grace, Census())
         self._workers = [_Worker(first, shares[i] if gpus else None, guard) for i in range(count)]
         self._events: list[Event] = [Slots(count)]
         for worker in self._workers:
