@@ -8,12 +8,12 @@ from typing import Annotated, Any, final
 import typer
 from typer.core import TyperGroup
 
-from nas.cli import bench, dashboard, deliver, jobs, show, steer, top, train, upkeep, watch
+from nas.cli import bench, dashboard, deliver, jobs, remote, show, steer, top, train, upkeep, watch
 from nas.cli.exits import explain
 from nas.cli.output import complain, write
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Begin": (jobs.init, jobs.validate, steer.run),
+    "Begin": (jobs.init, jobs.validate, steer.run, remote.submit),
     "Watch": (
         watch.list_,
         watch.status,
@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         watch.best,
         watch.compare,
         show.show,
+        remote.logs,
         top.top,
         dashboard.dashboard,
     ),

@@ -8,6 +8,7 @@ import typer
 
 from nas.cli.exits import Exit
 from nas.cli.options import JobFile, Overrides, Place, Quiet, SearchId
+from nas.cli.remote import Address, Follow, Variables, environment, launch, server_at
 
 if TYPE_CHECKING:
     from nas.log import Log
@@ -38,26 +39,41 @@ def run(
         _drive(log, search, quiet)
 
 
-def resume(
+def resume(  # noqa: PLR0913 - the parameters of a command are its options
     search: SearchId = "last",
     changes: Overrides = None,
+    address: Address = None,
+    env: Variables = None,
+    follow: Follow = False,
     force: Annotated[bool, typer.Option("--force", help="Take over from a driver that seems to be alive.")] = False,
     journal: Place = None,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a search that was interrupted, or that gets a larger budget by --set."""
+    """Go on with a search that was interrupted, or that gets a larger budget by --set.
+
+    One that was submitted goes on at --address, with the files that were kept of it; or here, with --set pool=local.
+    """
     from nas.cli.lookup import find, opened
     from nas.cli.output import write
     from nas.cli.settings import nested
     from nas.driver import extend
+    from nas.remote.resubmission import check_machines, to_cluster
+    from nas.remote.submission import Destination
 
     with opened(journal) as log:
         header = find(log, search)
         log.check(header.search, force)
         if changes:
             extend(header.search, log, nested(changes))
+        if address is None:
+            check_machines(header.search, log)
+            write(header.search)
+            _drive(log, header.search, quiet, force)
+            return
+        destination = Destination(server_at(address), journal, environment(env))
+        to_cluster(header.search, log)
         write(header.search)
-        _drive(log, header.search, quiet, force)
+        launch(log, header.search, destination, follow=follow, quiet=quiet, force=force)
 
 
 def stop(search: SearchId = "last", journal: Place = None) -> None:

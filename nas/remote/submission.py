@@ -19,7 +19,7 @@ from nas.plan import Plan
 from nas.remote.baggage import Baggage, pack
 from nas.remote.driver import REFUSED
 from nas.remote.job_server import JobServer
-from nas.remote.kept import archive, digest_of, keep, place, reference, submitted
+from nas.remote.kept import archive, digest_of, keep, place, reference
 from nas.remote.reach import check_reach
 from workers.artifacts import Artifacts
 from workers.errors import NotFoundError, UserError
@@ -96,8 +96,6 @@ def begin(prepared: Prepared, log: Log) -> str:
 def send(search: str, log: Log, destination: Destination, force: bool = False) -> Submission:
     """Have the cluster run a driver for a search that was submitted before, with the files that were kept of it."""
     header = log.header(search)
-    if not submitted(header.job):
-        raise UserError(f"{search} was not submitted to a cluster: its files are on the machine where it began")
     if header.driven() and not force:
         raise refuse(header)
     server, journal = destination.server, _journal(destination.journal)
