@@ -99,7 +99,7 @@ class Readings:
         size: Series = []
         for place, path in self._places.items():
             with suppress(OSError):
-                room = shutil.disk_usage(path)
+                room = shutil.disk_usage(next(one for one in (path, *path.parents) if one.exists()))
                 free.append(((place,), float(room.free)))
                 size.append(((place,), float(room.total)))
         named = tuple(name_of(job.get(key)) for key in ("task", "space", "strategy", "pool"))

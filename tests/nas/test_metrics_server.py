@@ -1,0 +1,194 @@
+"""Who may scrape a driver, and by which files Prometheus finds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import pytest
+import trustme
+
+from nas.job import Job
+from nas.metrics.access import Access, guard
+from nas.metrics.discovery import OWNER, SILENCE, Discovery, Target
+from nas.metrics.server import AT_ONCE, MetricsServer
+from workers.errors import UserError
+
+TOKEN = "a token for tests, of no use anywhere"
+TARGET = Target("127.0.0.1:1", "/metrics", "http", "driver", "try", "try")
+
+
+@contextmanager
+def serving(access: Access | None = None) -> Iterator[MetricsServer]:
+    server = MetricsServer("127.0.0.1", 0, access or Access(), lambda path: b"up 1\n" if path == "/metrics" else None)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secured(tmp_path: Path, authority: trustme.CA) -> Access:
+    made = authority.issue_cert("127.0.0.1")
+    made.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    made.cert_chain_pems[0].write_to_path(str(tmp_path / "certificate.pem"))
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    (tmp_path / "token").chmod(0o600)
+    return Access.of(tmp_path / "token", tmp_path / "certificate.pem", tmp_path / "key.pem")
+
+
+def asked(url: str, authorization: str | None = None, context: ssl.SSLContext | None = None) -> tuple[int, str]:
+    request = Request(url, headers={"Authorization": authorization} if authorization else {})
+    try:
+        with urlopen(request, timeout=20, context=context) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_metrics_are_served_and_nothing_else() -> None:
+    with serving() as server:
+        root = f"http://127.0.0.1:{server.port}"
+        assert asked(f"{root}/metrics?x=1") == (200, "up 1\n")
+        for path in ("/", "/metrics/..", "/../../etc/passwd", "/shards/weights/0"):
+            assert asked(root + path)[0] == 404
+        with urlopen(Request(f"{root}/metrics", method="HEAD"), timeout=20) as answer:
+            assert (answer.status, answer.read()) == (200, b"")
+        for method in ("POST", "DELETE", "PUT"):
+            with pytest.raises(HTTPError, match="501") as refused:
+                urlopen(Request(f"{root}/metrics", method=method, data=b""), timeout=20)
+            refused.value.close()
+    with pytest.raises(URLError):
+        urlopen(f"{root}/metrics", timeout=20)
+
+
+def test_a_token_is_asked_for_over_an_encrypted_connection(secured: Access, authority: trustme.CA) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with serving(secured) as server:
+        url = f"https://127.0.0.1:{server.port}/metrics"
+        assert asked(url, f"Bearer {TOKEN}", context) == (200, "up 1\n")
+        for wrong in (None, "Bearer ", f"Bearer {TOKEN}x", TOKEN, f"Basic {TOKEN}"):
+            status, text = asked(url, wrong, context)
+            assert status == 401
+            assert TOKEN not in text
+        with pytest.raises(OSError):
+            urlopen(url.replace("https", "http"), timeout=20)
+    assert TOKEN not in repr(secured)
+
+
+def test_whoever_connects_and_says_nothing_keeps_nobody_waiting() -> None:
+    with serving() as server:
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(AT_ONCE - 1)]
+        assert asked(f"http://127.0.0.1:{server.port}/metrics")[0] == 200
+        silent.append(socket.create_connection(("127.0.0.1", server.port)))
+        refused = socket.create_connection(("127.0.0.1", server.port))
+        refused.settimeout(20)
+        assert refused.recv(1) == b""
+        for one in (*silent, refused):
+            one.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
+def test_what_others_reach_needs_a_token_and_a_certificate(host: str) -> None:
+    for given in ((None, None, None), ("token", None, None), (None, "certificate", "key")):
+        with pytest.raises(UserError, match="which other machines reach"):
+            guard(host, *given)
+    guard(host, "token", "certificate", "key")
+
+
+def test_a_job_that_would_show_metrics_to_others_is_refused_before_it_runs() -> None:
+    job = {"task": "tests:x", "watch": [{"name": "metrics", "host": "0.0.0.0"}], "budget": {"trials": 1}}
+    with pytest.raises(UserError, match=r"host is '0\.0\.0\.0'.* have no token and no certificate and key"):
+        Job.parse({**job, "task": {"name": "image_classification", "dataset": "digits"}, "space": "pnas"})
+    for host in ("127.0.0.1", "localhost", "::1"):
+        guard(host, None, None, None)
+    with pytest.raises(UserError, match="go together"):
+        guard("127.0.0.1", None, "certificate", None)
+
+
+def test_what_is_wrong_with_files_and_addresses_is_said(tmp_path: Path, secured: Access) -> None:
+    open_to_all = tmp_path / "open"
+    open_to_all.write_text(TOKEN)
+    open_to_all.chmod(0o644)
+    with pytest.raises(UserError, match="chmod 600"):
+        Access.of(open_to_all, None, None)
+    with pytest.raises(UserError, match="are no certificate and its key"):
+        Access("", open_to_all, open_to_all).context()
+    with serving() as server, pytest.raises(UserError, match="choose another port"):
+        MetricsServer("127.0.0.1", server.port, Access(), lambda path: None)
+
+
+def test_a_driver_is_announced_in_one_step_and_taken_back(tmp_path: Path) -> None:
+    mine = Discovery(tmp_path, "try")
+    mine.write([TARGET])
+    (group,) = json.loads((tmp_path / "prometheus" / "try.json").read_text())
+    assert group["targets"] == ["127.0.0.1:1"]
+    labels = {name: value for name, value in group["labels"].items() if not name.startswith("__")}
+    assert labels == {"job": "cellwright", "role": "driver", "search": "try", "instance": "try"}
+    assert group["labels"]["__metrics_path__"] == "/metrics"
+    assert os.listdir(tmp_path / "prometheus") == ["try.json"]
+    mine.remove()
+    mine.remove()
+    assert os.listdir(tmp_path / "prometheus") == []
+
+
+def test_a_driver_that_was_replaced_leaves_the_new_ones_targets(tmp_path: Path) -> None:
+    mine = Discovery(tmp_path, "try")
+    mine.write([TARGET])
+    (group,) = json.loads(mine.path.read_text())
+    group["labels"][OWNER] = json.dumps(["another", 1, "another/start"])
+    mine.path.write_text(json.dumps([group]))
+    mine.remove()
+    assert mine.path.exists()
+
+
+def test_files_of_drivers_that_were_killed_are_cleared_up_by_the_next(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from nas.metrics.discovery import *; "
+        "Discovery(Path(sys.argv[1]), sys.argv[2]).write([Target('127.0.0.1:1', '/', 'http', 'driver', 'x', 'x')]); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    drivers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for name in ("killed", "alive")
+    ]
+    try:
+        for driver in drivers:
+            assert driver.stdout is not None
+            driver.stdout.readline()
+        drivers[0].kill()
+        drivers[0].wait(30)
+        folder = tmp_path / "prometheus"
+        (folder / "somebody-elses.json").write_text('[{"targets": ["a:1"]}]')
+        (folder / "no.json").write_text("{")
+        afar = json.loads((folder / "alive.json").read_text())
+        afar[0]["labels"][OWNER] = json.dumps(["afar", 1, "kernel/1"])
+        for name, age in (("afar", SILENCE / 2), ("silent", SILENCE * 2)):
+            (folder / f"{name}.json").write_text(json.dumps(afar))
+            os.utime(folder / f"{name}.json", (time.time() - age,) * 2)
+        Discovery(tmp_path, "next").write([TARGET])
+        names = {"afar.json", "alive.json", "next.json", "no.json", "somebody-elses.json"}
+        assert set(os.listdir(folder)) == names
+    finally:
+        for driver in drivers:
+            driver.kill()
+            driver.communicate()
