@@ -17,9 +17,10 @@ from workers.proxy import FOLDER, Proxy
 from workers.trial import Result, Trial
 
 if TYPE_CHECKING:
-    from nas.surrogates.advisor import Advisor
+    from nas.surrogates.advisor import Advice, Advisor
 
 REFUSED = 100  # looks in a row, after which a trial is proposed: nothing new is left to look at
+AT_ONCE = 256  # candidates that are chosen together
 FEW, MANY = 4, 8  # trials at random to begin with, for small and for large tables
 
 
@@ -87,6 +88,13 @@ class SurrogateSearch(Strategy):
         # All below are caches: what they hold follows from the above.
         self._advisor: Advisor | None = None
         self._ranking: tuple[tuple[int, Draw], Sequence[Candidate]] | None = None
+        self._expected = 0  # asks that are still to come at once
+        self._batch: Advice | None = None  # what is left of the ranking for these
+        self._picked = 0  # candidates at its beginning that were chosen together
+
+    def expect(self, count: int) -> None:
+        """One belief and one ranking are for up to 256 of the asks, each chosen as if those before it had been told."""
+        self._expected, self._batch = (count if count > 1 else 0), None
 
     def asked(self, trial: Trial) -> None:
         if trial.proxy:
@@ -96,8 +104,19 @@ class SurrogateSearch(Strategy):
             self._events += 1
             self._asked[trial.id] = trial.candidate
             self._open[trial.id] = None
+            self._expected = max(0, self._expected - 1)
+            self._pass_by(trial.candidate)
+
+    def _pass_by(self, candidate: Candidate) -> None:
+        """Go on in the batch behind what was asked; what stood before it has been refused."""
+        batch, self._picked = self._batch, self._picked - 1
+        if batch is None or not self._expected or self._picked <= 0:
+            self._batch = None
+        elif (place := next((p for p in range(len(batch)) if batch[p] == candidate), None)) is not None:
+            self._batch = batch.behind(place + 1)
 
     def told(self, result: Result) -> None:
+        self._expected, self._batch = 0, None
         if result.trial_id in self._looks:
             self._events += 1
             self._looks.told(result)
@@ -128,14 +147,24 @@ class SurrogateSearch(Strategy):
 
     def _ranked(self, draw: Draw) -> Sequence[Candidate]:
         """Candidates worth a trial, the best first, as long as nothing is asked or told."""
+        if len(self._told) < min(self.initial, FEW) or len(self._asked) < self.initial:
+            return self._looked_at()
+        if self._expected:
+            if self._batch is None:
+                self._picked = min(self._expected, AT_ONCE)
+                self._batch = self._advised(draw, self._picked)
+            return self._batch
         if self._ranking is None or self._ranking[0] != (self._events, draw):
             self._ranking = ((self._events, draw), self._advised(draw))
         return self._ranking[1]
 
-    def _advised(self, draw: Draw) -> Sequence[Candidate]:
-        if len(self._told) < min(self.initial, FEW) or len(self._asked) < self.initial:
-            tried = set(self._asked.values())
-            return [candidate for candidate, _ in self._looks.ranked() if candidate not in tried]
+    def _looked_at(self) -> Sequence[Candidate]:
+        """What proxies rank highest, before there is anything to learn from."""
+        ranked = self._looks.ranked()
+        tried = set(self._asked.values()) if ranked else set()
+        return [candidate for candidate, _ in ranked if candidate not in tried]
+
+    def _advised(self, draw: Draw, batch: int = 0) -> Advice:
         import numpy as np
         import scipy.linalg  # noqa: F401 - its BLAS is not numpy's: loaded before the threads are set
 
@@ -145,5 +174,6 @@ class SurrogateSearch(Strategy):
         if self._advisor is None:
             self._advisor = Advisor(self.setting, self.pool, self._looks.ranked())
         generator = np.random.default_rng(draw.generator().getrandbits(64))
+        told = Told(self._asked, self._told, list(self._open))
         with on_one_thread():
-            return self._advisor.ranked(Told(self._asked, self._told, list(self._open)), generator)
+            return self._advisor.batch(told, generator, batch) if batch else self._advisor.ranked(told, generator)

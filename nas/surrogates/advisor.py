@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias, final
 
 import numpy as np
 
 from nas.strategy import Setting
 from nas.surrogates.acquisition import log_expected_improvement, log_feasibility
+from nas.surrogates.batch import EXPLORED, Outlook, chosen
 from nas.surrogates.belief import Belief
 from nas.surrogates.codes import Codes
 from nas.surrogates.evidence import Evidence, share
 from nas.surrogates.gaussian_process import GaussianProcess, Posterior
 from nas.surrogates.kernel import Kernel
+from nas.surrogates.known import Known
 from nas.surrogates.moves import enumerated, mutated, neighbours
 from nas.surrogates.networks import Looked, Networks
 from nas.surrogates.targets import targets
@@ -41,7 +42,10 @@ HEAD = 64  # of a ranking: looked at as networks, where there is a space
 SECOND = 0.5  # as much evidence as of decisions is digested of networks
 LOOKED = 16  # of what proxies rank highest: are in the head, wherever the decisions alone would place them
 TWINS = 5  # times as many are looked at for so many different ones
-EXPLORED = 0.15  # of the asks: a sample of the posterior decides instead of the expected improvement
+PENDING = 200  # running trials that count as seen; of more, half are those of which most is expected
+AT_ONCE = 64  # candidates that one ranking gives
+NEWEST = 1_000  # of the running trials, which are looked at for that
+AMONG, LEAST = 2, 256  # times as many as are tried at once, and how many at least, these are chosen from
 
 
 @final
@@ -52,6 +56,34 @@ class Told:
     candidates: Mapping[int, Candidate]
     outcomes: Mapping[int, float | Outcome]
     running: Sequence[int]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is known when something is to be ranked: the `evidence` of so many told, what counts as running, beliefs.
+
+    `believed` are the rows that `value` was computed from; `feasible` is None where everything was.
+    """
+
+    gains: Callable[[int], Evidence]
+    count: int
+    pending: Rows
+    evidence: Evidence
+    believed: Rows
+    value: Posterior
+    feasible: Posterior | None
+
+    def best(self, value: Posterior, seen: See) -> float:
+        """What is to be improved on: the best that is expected of what was told, which is less noisy than what was."""
+        return float(value.predict(seen(self.believed))[0].max(initial=0.0))
+
+    def doubted(self, rows: Rows, scores: Matrix) -> Matrix:
+        """The scores, each with the logarithm of the chance that the row is feasible."""
+        if self.feasible is None:
+            return scores
+        mean, deviation = self.feasible.predict(rows)
+        return np.asarray(scores + log_feasibility(mean, np.hypot(deviation, self.feasible.noise)))
 
 
 @final
@@ -66,6 +98,10 @@ class Advice(Sequence[Candidate]):
 
     def __getitem__(self, place: int) -> Candidate:  # type: ignore[override]
         return self._codes.candidate(self._rows[place].tolist())
+
+    def behind(self, place: int) -> Advice:
+        """What comes from this place on."""
+        return Advice(self._codes, self._rows[place:])
 
 
 @final
@@ -84,7 +120,7 @@ class Advisor:
         self.pool = max(1, round(part * pool))
         self._value, self._feasible = Belief(process, part), Belief(process, part)
         self._every = enumerated(self.codes) if setting.decisions.size() <= ENUMERABLE else None
-        self._rows: dict[int, Rows] = {}
+        self._known = Known(self.codes)
         self._tried: set[bytes] = set()
         self._networks = Networks(self.codes, setting, looks) if setting.space else None
         self._network_value = None
@@ -95,17 +131,11 @@ class Advisor:
 
     def ranked(self, told: Told, generator: np.random.Generator) -> Advice:
         """Candidates that were not tried, the most promising first."""
-        self._encode(told)
-        running, count = self._of(told.running), len(told.outcomes)
-        gains, labels = partial(self._gains, told), partial(self._labels, told)
-        some = Outcome.INFEASIBLE in told.outcomes.values()
-        feasible = self._feasible.posterior(labels, count, running[:0]) if some else None
-        known = gains(count)
-        believed = known.bounded(self._value.believed).rows
+        view = self._view(told)
         explore = generator.random() < EXPLORED
 
         def scored(value: Posterior, seen: See) -> Score:
-            best = float(value.predict(seen(believed))[0].max(initial=0.0))
+            best = view.best(value, seen)
 
             def score(rows: Rows) -> Matrix:
                 mean, deviation = value.predict(seen(rows))
@@ -113,55 +143,98 @@ class Advisor:
                     scores = mean + deviation * generator.standard_normal(len(rows))
                 else:
                     scores = log_expected_improvement(mean, deviation, best)
-                if feasible is not None:
-                    mean, deviation = feasible.predict(rows)
-                    scores += log_feasibility(mean, np.hypot(deviation, feasible.noise))
-                return scores
+                return view.doubted(rows, scores)
 
             return score
 
-        score = scored(self._value.posterior(gains, count, running), _as_coded)
-        ranking = self._best(self._candidates(known, generator), score, generator)
+        score = scored(view.value, _as_coded)
+        ranking = self._best(self._candidates(view.evidence, generator), score, generator)
         if (networks := self._networks) is not None:
-            if self._network_value is not None:
-                value = self._network_value.posterior(gains, count, running, networks.seen)
+            if (value := self._value_of_networks(view)) is not None:
                 score = scored(value, networks.seen)
-            met = networks.keys(np.concatenate([believed, running]))
-            looked = _new(self._looked, set(self._tried))[:LOOKED]
-            ranking = np.concatenate([looked, _new(ranking, set(_keys(looked)))])
-            ranking = self._reviewed(networks, ranking, met, score)
+            first, rest = self._reviewed(networks, self._with_looked(ranking), view, HEAD)
+            if len(first) and networks.groups():
+                first = first[np.argsort(-score(first), kind="stable")]
+            ranking = np.concatenate([first, rest])
         return Advice(self.codes, ranking)
 
-    def _reviewed(self, networks: Networks, ranking: Rows, known: Iterable[Hashable], score: Score) -> Rows:
-        """The ranking, its head ordered by what the candidates are as networks, and those that are known last."""
-        met = set(known)
+    def batch(self, told: Told, generator: np.random.Generator, count: int) -> Advice:
+        """Candidates that were not tried, the first `count` of them to be tried at once.
+
+        Each of these is chosen as if those before it, and what runs, had given what is expected of them.
+        """
+        view = self._view(told)
+        best = view.best(view.value, _as_coded)
+
+        def score(rows: Rows) -> Matrix:
+            return view.doubted(rows, log_expected_improvement(*view.value.predict(rows), best))
+
+        ranking = self._best(self._candidates(view.evidence, generator), score, generator)
+        among, value, seen = max(LEAST, AMONG * count), view.value, _as_coded
+        first, rest = ranking[:among], ranking[among:]
+        if (networks := self._networks) is not None:
+            first, rest = self._reviewed(networks, self._with_looked(ranking), view, HEAD + count)
+            if (found := self._value_of_networks(view)) is not None:
+                value, seen = found, networks.seen
+                best = view.best(value, seen)
+        doubt = view.doubted(first, np.zeros(len(first)))
+        picked = chosen(Outlook(value, seen(first), count), best, doubt, count, generator)
+        return Advice(self.codes, np.concatenate([first[picked], np.delete(first, picked, axis=0), rest]))
+
+    def _view(self, told: Told) -> View:
+        """What is known and believed now."""
+        self._tried.update(_keys(self._known.update(told.candidates, told.outcomes)))
+        count = len(told.outcomes)
+        gains = cache(self._gains)  # the same evidence is asked for up to three times
+        pending = self._foremost(self._known.rows(told.running), gains, count)
+        some = self._known.infeasible
+        feasible = self._feasible.posterior(self._labels, count, pending[:0]) if some else None
+        evidence = gains(count)
+        believed = evidence.bounded(self._value.believed).rows
+        value = self._value.posterior(gains, count, pending)
+        return View(gains, count, pending, evidence, believed, value, feasible)
+
+    def _foremost(self, running: Rows, gains: Callable[[int], Evidence], count: int) -> Rows:
+        """What of the running trials is to count as seen: all, where they are not too many."""
+        if len(running) <= PENDING:
+            return running
+        running = running[-NEWEST:]
+        expected = self._value.posterior(gains, count, running[:0]).expected(running)
+        return Evidence(running, expected).bounded(PENDING).rows
+
+    def _value_of_networks(self, view: View) -> Posterior | None:
+        if self._network_value is None or self._networks is None:
+            return None
+        return self._network_value.posterior(view.gains, view.count, view.pending, self._networks.seen)
+
+    def _with_looked(self, ranking: Rows) -> Rows:
+        """The ranking behind the best that proxies ranked, as far as these were not tried."""
+        looked = _new(self._looked, set(self._tried))[:LOOKED]
+        return np.concatenate([looked, _new(ranking, set(_keys(looked)))])
+
+    def _reviewed(self, networks: Networks, ranking: Rows, view: View, size: int) -> tuple[Rows, Rows]:
+        """The first `size` of the ranking that are different networks, and the others, those that are known last."""
+        met = set(networks.keys(np.concatenate([view.believed, view.pending])))
         head: list[int] = []
         twins: list[int] = []
-        for place, key in enumerate(networks.keys(ranking[: TWINS * HEAD])):
-            if len(head) == HEAD:
+        for place, key in enumerate(networks.keys(ranking[: TWINS * size])):
+            if len(head) == size:
                 break
             (twins if key in met else head).append(place)
             met.add(key)
         rest = np.delete(ranking, [*head, *twins], axis=0)
-        first = ranking[head]
-        if len(first) and networks.groups():
-            first = first[np.argsort(-score(first), kind="stable")]
-        return np.concatenate([first, rest, ranking[twins]])
+        return ranking[head], np.concatenate([rest, ranking[twins]])
 
-    def _gains(self, told: Told, count: int) -> Evidence:
+    def _gains(self, count: int) -> Evidence:
         """Of the first so many told the gains; failures count as the worst, what is infeasible has none."""
-        first = dict(islice(told.outcomes.items(), count))
-        trials = [trial for trial, outcome in first.items() if outcome is not Outcome.INFEASIBLE]
-        gains = np.array([np.nan if isinstance(first[t], Outcome) else first[t] for t in trials], dtype=np.float64)
+        rows, gains = self._known.gains(count)
         known = np.isfinite(gains)
         gains[~known] = gains[known].min() if known.any() else 0.0
-        return Evidence(self._of(trials), targets(gains, self._categorical))
+        return Evidence(rows, targets(gains, self._categorical))
 
-    def _labels(self, told: Told, count: int) -> Evidence:
+    def _labels(self, count: int) -> Evidence:
         """Of the first so many told +1 for what is feasible, -1 for what is not."""
-        first = dict(islice(told.outcomes.items(), count))
-        labels = [-1.0 if outcome is Outcome.INFEASIBLE else 1.0 for outcome in first.values()]
-        return Evidence(self._of(list(first)), np.array(labels))
+        return Evidence(*self._known.labels(count))
 
     def _candidates(self, evidence: Evidence, generator: np.random.Generator) -> Rows:
         """What is looked at: everything in a small space, else mutations of the best and some of everywhere."""
@@ -186,15 +259,6 @@ class Advisor:
             further = _new(np.concatenate([neighbours(self.codes, best, generator), close]), met)
             rows, scores = np.concatenate([rows, further]), np.concatenate([scores, score(further)])
         return rows[np.argsort(-scores, kind="stable")]
-
-    def _encode(self, told: Told) -> None:
-        new = [trial for trial in told.candidates if trial not in self._rows]
-        for trial, row in zip(new, self.codes.rows([told.candidates[trial] for trial in new]), strict=True):
-            self._rows[trial] = row
-        self._tried.update(_keys(self._of(new)))
-
-    def _of(self, trials: Sequence[int]) -> Rows:
-        return np.array([self._rows[trial] for trial in trials]).reshape(len(trials), len(self.codes))
 
 
 def _as_coded(rows: Rows) -> Rows:

@@ -67,6 +67,5 @@ def posterior(process: GaussianProcess, parameters: Matrix, evidence: Evidence, 
     found = process.posterior(parameters, evidence.rows, evidence.targets)
     if not len(pending):
         return found
-    expected, _ = found.predict(pending)
-    more = evidence.and_(pending, expected)
+    more = evidence.and_(pending, found.expected(pending))
     return process.posterior(parameters, more.rows, more.targets)

@@ -106,6 +106,25 @@ def simulate(
         strategy.tell(result)
 
 
+def batches(
+    strategy: Strategy, size: int, respond: Callable[[Trial], Result] = answer, trials: int = TRIALS
+) -> list[list[Event]]:
+    """A search whose machines all wait for each other: each round is asked, as announced, and then told."""
+    rounds: list[list[Event]] = []
+    while sum(len(asks(events)) for events in rounds) < trials:
+        strategy.expect(size)
+        events: list[Event] = []
+        while len(events) < size and (trial := strategy.ask()) is not None:
+            events.append(trial)
+        if not events:
+            break
+        for trial in asks(events):
+            events.append(result := respond(trial))
+            strategy.tell(result)
+        rounds.append(events)
+    return rounds
+
+
 def asks(events: list[Event]) -> list[Trial]:
     """The trials among the events."""
     return [event for event in events if isinstance(event, Trial)]

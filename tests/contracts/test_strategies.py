@@ -20,6 +20,7 @@ from searches import (
     Event,
     answer,
     asks,
+    batches,
     ended,
     hear,
     make,
@@ -36,6 +37,8 @@ from workers.trial import Result, Trial
 
 pytestmark = pytest.mark.parametrize("case", CASES)
 PLACES = [(setting, slots) for setting in SETTINGS for slots in ((1, 8, 100) if setting == "cells" else (8,))]
+
+BATCHES = [("cells", 1), ("rungs", 7), pytest.param("numbers", 100, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +130,67 @@ def as_a_journal_has_them(events: list[Event]) -> list[Event]:
             record = json.loads(json.dumps(event.json()))
             read.append(Trial.from_json(record) if isinstance(event, Trial) else Result.from_json(record))
     return read
+
+
+@cache
+def rounds(case: str, setting: str, size: int) -> tuple[tuple[Event, ...], ...]:
+    """The events of each round of a search in batches, which a test may read and not change."""
+    return tuple(map(tuple, batches(make(case, setting), size, trials=size + TRIALS // 2)))
+
+
+@pytest.mark.parametrize(("setting", "size"), BATCHES)
+def test_a_batch_is_a_batch(case: str, setting: str, size: int) -> None:
+    """Valid, numbered, and the same again; who expects one ask is asked as if nothing had been said."""
+    found = rounds(case, setting, size)
+    trials = [trial for events in found for trial in asks(list(events))]
+    assert [trial.id for trial in trials] == list(range(len(trials)))
+    for trial in trials:
+        assert SETTINGS[setting].decisions.candidate(trial.candidate) == trial.candidate
+    if size == 1:
+        assert trials[:8] == asks(simulate(make(case, setting), 1, trials=8))
+    else:
+        again = batches(make(case, setting), size, trials=size + TRIALS // 2)
+        assert tuple(map(tuple, again)) == found
+
+
+@pytest.mark.parametrize(("setting", "size"), BATCHES[1:])
+def test_is_restored_within_a_batch(case: str, setting: str, size: int) -> None:
+    """Whoever hears the same asks, tells and announcements goes on alike; before a batch that is as it went on."""
+    found = rounds(case, setting, size)
+    heard = [event for events in found[:-1] for event in events]
+    last = asks(list(found[-1]))
+    for cut in (0, len(last) // 2):
+        restored = []
+        for _ in range(2):
+            strategy = make(case, setting)
+            hear(strategy, as_a_journal_has_them([*heard, *last[:cut]]))
+            strategy.expect(size - cut)
+            restored.append([trial for _ in range(size - cut) if (trial := strategy.ask()) is not None])
+        assert restored[0] == restored[1]
+        assert cut or restored[0] == last
+        assert [trial.id for trial in restored[0]] == list(range(last[0].id + cut, last[0].id + cut + len(restored[0])))
+
+
+@pytest.mark.parametrize(("setting", "size"), BATCHES[1:])
+def test_nothing_is_tried_twice_in_a_batch(case: str, setting: str, size: int) -> None:
+    strategy = Deduplicate(make(case, setting))
+    trials = [trial for events in batches(strategy, size, trials=size + 1) for trial in asks(events)]
+    assert len({(trial.candidate, trial.epochs) for trial in trials}) == len(trials) >= size
+
+
+def test_what_is_announced_and_does_not_come_does_no_harm(case: str) -> None:
+    """A budget ends, another arm takes its turn, a user's trial comes between: the rest is asked as ever."""
+    strategy = Enqueue(make(case, "numbers"))
+    trials = asks(simulate(strategy, 3))
+    strategy.expect(50)
+    found = [strategy.ask() for _ in range(3)]
+    strategy.enqueue(SETTINGS["numbers"].decisions.sample(Random(99)))
+    found += [strategy.ask() for _ in range(3)]
+    strategy.tell(answer(trials[0]))
+    found += [strategy.ask(), strategy.ask()]
+    known = [trial for trial in found if trial is not None]
+    assert [trial.id for trial in known] == list(range(len(trials), len(trials) + len(known)))
+    assert len({trial.candidate for trial in known if trial.epochs == known[0].epochs}) > len(known) // 2
 
 
 def test_what_is_not_charged_is_no_news(case: str) -> None:
