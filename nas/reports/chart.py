@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 Point: TypeAlias = tuple[float, float]
 WIDTH, HEIGHT = 620.0, 340.0
-LEFT, RIGHT, TOP, BOTTOM = 62.0, 16.0, 14.0, 46.0
+LEFT, RIGHT, TOP, BOTTOM = 70.0, 16.0, 14.0, 46.0
 CROWD = 500  # dots, above which they are drawn smaller and one per few pixels
 LABEL = 17.0  # the least distance of two labels at the ends of lines
 
@@ -176,7 +176,7 @@ def _grid(x: Axis, y: Axis, across: Scale, down: Scale) -> Iterable[str]:
     yield f'<text class="name" x="{middle:.1f}" y="{HEIGHT - 8:.1f}" text-anchor="middle">{escape(x.label)}</text>'
     height = (TOP + bottom) / 2
     yield (
-        f'<text class="name" transform="translate(15 {height:.1f}) rotate(-90)" text-anchor="middle">'
+        f'<text class="name" transform="translate(12 {height:.1f}) rotate(-90)" text-anchor="middle">'
         f"{escape(y.label)}</text>"
     )
 

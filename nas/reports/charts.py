@@ -168,13 +168,14 @@ def traded(pair: tuple[Objective, Objective], clouds: Sequence[Cloud], best: Seq
     y = Axis(title(first.metric), format=tick(first.metric))
     names = {"own": arm_name("strategy"), "rival": arm_name("baseline")}
     keys = "".join(
-        f'<span class="key {cloud.style}"></span>{names[cloud.style]}'
+        f'<span class="entry"><span class="key {cloud.style}"></span>{names[cloud.style]}</span> '
         for cloud in sorted(clouds, key=lambda cloud: cloud.style)
         if cloud.points
     )
     return figure(
         chart(f"{title(first.metric)} against {title(second.metric)}", x, y, layers, described),
-        f"{described}: none is better in both.{keys}" + '<span class="key front"></span>Pareto front',
+        f"{described}: none is better in both. {keys}"
+        '<span class="entry"><span class="key front"></span>Pareto front</span>',
     )
 
 

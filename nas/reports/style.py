@@ -41,6 +41,7 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 4px; }
 .dot.picked { fill: none; stroke: var(--ink); stroke-width: 1.8; }
 .label.own { fill: var(--own); } .label.rival { fill: var(--rival); } .label.front { fill: var(--front); }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin: 0 5px 0 12px; }
+.entry { white-space: nowrap; }
 .key.own { background: var(--own); } .key.rival { background: var(--rival); } .key.front { background: var(--front); }
 .key.picked { border: 2px solid var(--ink); }
 .drawn { background: #ffffff; border: 1px solid var(--rule); border-radius: 10px; padding: 6px; overflow-x: auto; }
