@@ -120,7 +120,6 @@ class Book:
         known = record is not None
         ran, new = (record.running, record.result is None) if record is not None else (False, False)
         self.history.feed(entry)
-        self.occupancy.begin(entry.time)
         record = None if entry.trial is None else self.history.trials.get(entry.trial)
         if record is not None and entry.kind == "tell":
             if ran:
@@ -131,6 +130,7 @@ class Book:
             self._asked(record)
         elif record is not None and entry.kind == "attempt":
             self.ledger.issued(record)
+            self.occupancy.begin(entry.time)
         elif entry.kind in ("driver", "state", "request", "note"):
             for one in stopped:
                 self._over(one, "stopped")

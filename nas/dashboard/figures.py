@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 
 from nas.dashboard.book import Book
 from nas.dashboard.occupancy import Span, lanes
 from nas.dashboard.thinning import MOST, Thinned
 from nas.history import TrialRecord
 from nas.quantities import duration
-from nas.reports.chart import WIDTH, Axis, Dots, Layer, Line, Point, Scale, chart, linear_ticks
+from nas.reports.chart import WIDTH, Axis, Band, Dots, Layer, Line, Point, Scale, chart, linear_ticks
 from nas.reports.charts import Arm, Cloud, raced, tick, title, traded, value, words
 from nas.reports.page import figure
 from workers.objectives import Objective
@@ -46,7 +47,7 @@ def trade(book: Book) -> str:
     first, second = edge.objectives
     best = _places(edge.records, first, second)
     clouds = [Cloud(style, points.points) for style, points in book.clouds.items()]
-    described = f"{len(edge.records)} of {edge.seen} fully trained trials are on the Pareto front"
+    described = f"{len(edge.records):,} of {edge.seen:,} fully trained trials are on the Pareto front"
     return traded((first, second), clouds, best, described)
 
 
@@ -75,7 +76,7 @@ def curves(record: TrialRecord, goals: Sequence[Objective]) -> Sequence[str]:
         points = points[:: max(1, len(points) // MOST)]
         texts = [f"epoch {x:.0f}: {value(name, y)}" for x, y in points] if len(points) <= TOLD else []
         layers: list[Layer] = [Line(points, "own"), Dots(points if texts else [], "strong", texts, 3.0)]
-        across, up = Axis("epochs", 0.0, whole=True), Axis(title(name), format=tick(name))
+        across, up = Axis("epochs", whole=True), Axis(title(name), format=tick(name))
         drawn = chart(f"{title(name)} of trial {record.trial.id}", across, up, layers)
         found.append(figure(drawn, escape(f"{title(name)} after each epoch")))
     return found
@@ -109,7 +110,9 @@ def busy(book: Book, now: float) -> str:
     filled = [((at - begin) / size, level) for at, level in levels]
     filled.append(((now - begin) / size, filled[-1][1]))
     slots = [((max(at, begin) - begin) / size, float(total)) for at, total in book.history.slots[-400:] if at <= now]
-    layers: list[Layer] = [Line(filled, "busy", steps=True)]
+    corners = [(at, level) for (_, level), (at, _) in pairwise(filled)]
+    stepped = [filled[0], *(point for pair in zip(corners, filled[1:], strict=True) for point in pair)]
+    layers: list[Layer] = [Band([(at, 0.0, level) for at, level in stepped], "busy"), Line(filled, "busy", steps=True)]
     if slots:
         layers.append(Line([*slots, ((now - begin) / size, slots[-1][1])], "slots", "slots", steps=True))
     across, up = Axis(f"{unit} since it began", 0.0), Axis("busy slots", 0.0, whole=True)
@@ -130,7 +133,7 @@ def timeline(book: Book, now: float, link: str) -> str:
     across = Scale(start, max(end, start + 1e-3), 0.0, WIDTH)
     height = count * LANE
     bars = "".join(_bar(lane, span, across, link) for lane, span in placed)
-    marks = _clock(across, height)
+    marks = _clock(across, height, ended=book.state != "running")
     said = f"{len(spans)} attempts on {count} workers in {duration(end - start)}"
     return (
         f'<svg class="chart lanes" viewBox="0 0 {WIDTH:.0f} {height + 20:.0f}" role="img" aria-label="{escape(said)}">'
@@ -148,19 +151,18 @@ def _bar(lane: int, span: Span, across: Scale, link: str) -> str:
     )
 
 
-def _clock(across: Scale, height: float) -> str:
-    """Ticks of the timeline, counted back from its end."""
+def _clock(across: Scale, height: float, ended: bool) -> str:
+    """Ticks of the timeline, counted back from its end: from now, or from when the search ended."""
     unit, size = _unit(across.high - across.low)
+    last, before = ("the end", "before") if ended else ("now", "ago")
     found = []
     for ago in linear_ticks(0.0, (across.high - across.low) / size, 5):
         x = across(across.high - ago * size)
-        anchor = "end" if x > WIDTH - 30 else "start" if x < 30 else "middle"
-        said = "now" if not ago else f"{ago:g} {unit} ago" if x > 60 else ""
-        said = said if ago == 0 or said else ""
-        found.append(
-            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height:.0f}"/>'
-            f'<text class="tick" x="{x:.1f}" y="{height + 14:.0f}" text-anchor="{anchor}">{said}</text>'
-        )
+        said = f"{ago:g} {unit} {before}" if ago else last
+        found.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height:.0f}"/>')
+        if x > 60:  # further left it would be cut
+            anchor = "middle" if ago else "end"
+            found.append(f'<text class="tick" x="{x:.1f}" y="{height + 14:.0f}" text-anchor="{anchor}">{said}</text>')
     return "".join(found)
 
 

@@ -11,7 +11,7 @@ from nas.history import TrialRecord
 from nas.summary import trial_state
 from workers.objectives import Direction, Objective
 
-PAGE = 50  # rows
+PAGE = 25  # rows
 METRICS = 4  # columns of metrics
 ORDERS = 8  # that are remembered
 PLAIN = ("trial", "arm", "state", "epochs", "seconds")  # columns that every search has

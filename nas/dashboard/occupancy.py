@@ -53,12 +53,11 @@ class Occupancy:
         busy = list(self._busy)
         for span in running:
             self._spread(busy, span.start, now)
-        steps = min(BINS, int((now - self.start) / self.width) + 1)
-        lasts = [min(self.width, now - self.start - step * self.width) for step in range(steps)]
-        return [
-            (self.start + step * self.width, busy[step] / last if last > self.width / 100 else 0.0)
-            for step, last in enumerate(lasts)
-        ]
+        whole, rest = divmod(now - self.start, self.width)
+        found = [(self.start + step * self.width, busy[step] / self.width) for step in range(min(BINS, int(whole)))]
+        if rest > self.width / 2 or not found:  # a step that has only just begun says little
+            found.append((self.start + len(found) * self.width, busy[len(found)] / max(rest, 1e-3)))
+        return found
 
     def _reach(self, end: float) -> None:
         assert self.start is not None

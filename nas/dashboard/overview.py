@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+from markupsafe import Markup
+
 from nas.dashboard.book import Book
 from nas.dashboard.figures import sparkline
+from nas.dashboard.rendering import markup
 from nas.dashboard.shelf import Digest, Shelf, stamp
 from nas.history import TrialRecord
 from nas.log import Header
@@ -28,7 +31,7 @@ class Line:
     known: dict[str, Json]
     metric: str
     digest: Digest | None
-    spark: str
+    spark: Markup
 
 
 def lines(shelf: Shelf) -> Sequence[Line]:
@@ -74,5 +77,5 @@ def _best(record: TrialRecord | None, metric: str) -> str:
 def _line(header: Header, known: Digest | None) -> Line:
     goals = objectives(header.job)
     metric = goals[0].metric if goals else ""
-    spark = sparkline(known.line, metric) if known is not None else ""
+    spark = markup(sparkline(known.line, metric) if known is not None else "")
     return Line(overview(header), title(metric), known, spark)

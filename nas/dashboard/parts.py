@@ -19,7 +19,7 @@ from workers.objectives import Outcome
 Parts: TypeAlias = Mapping[str, str]
 STATES = ("waiting", "running", *(str(one) for one in Outcome if one.charged))
 TICK = 5.0  # seconds after which drawings of time are made again where nothing else has changed
-FRONT = 12  # trials of a front in a table
+FRONT = 10  # trials of a front in a table
 HAPPENINGS = 40
 
 
