@@ -123,6 +123,7 @@ def launch(
 def _watch(log: Log, search: str, quiet: bool) -> None:
     from dataclasses import replace
 
+    from nas.cli.ending import conclude
     from nas.cli.output import remark
     from nas.driver import elapsed
     from nas.live import view
@@ -136,13 +137,7 @@ def _watch(log: Log, search: str, quiet: bool) -> None:
     except KeyboardInterrupt:
         remark(f"{search} goes on: nas status {search}, nas logs {search}, nas stop {search}")
         raise typer.Exit(Exit.INTERRUPTED) from None
-    reason = f": {header.reason}" if header.reason else ""
-    remark(f"{search} {state(header)}{reason}")
-    if header.state == "failed":
-        raise typer.Exit(Exit.FAILED)
-    if header.state != "finished":
-        remark(f"Go on with: nas resume {search} --address ...")
-        raise typer.Exit(Exit.INTERRUPTED)
+    conclude(log, search, state(header), header.reason, f"nas resume {search} --address ...", quiet)
 
 
 def server_at(address: str | None) -> JobServer:

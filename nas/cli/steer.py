@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.exits import Exit
 from nas.cli.options import JobFile, Overrides, Place, Quiet, SearchId
 from nas.cli.remote import Address, Follow, Variables, environment, launch, server_at
 
@@ -118,26 +117,13 @@ def enqueue(
 
 def _drive(log: Log, search: str, quiet: bool, force: bool = False) -> None:
     """Drive `search` to its end, shown on stderr; leaves with the exit code that says how it ended."""
-    from nas.cli.lookup import history
-    from nas.cli.output import remark
-    from nas.cli.text import standing_lines
+    from nas.cli.ending import conclude
     from nas.driver import drive, elapsed
     from nas.live import view
     from nas.recorded import current_job
-    from nas.summary import goal, standing
+    from nas.summary import goal
 
     aim = goal(search, current_job(log, search).json(), elapsed(log.entries(search)))
     with view(aim, quiet) as progress:
         ending = drive(search, log, progress, force)
-    reason = f": {ending.reason}" if ending.reason else ""
-    remark(f"{search} {ending.state}{reason}")
-    if ending.state == "failed":
-        raise typer.Exit(Exit.FAILED)
-    if ending.state != "finished":
-        remark(f"Go on with: nas resume {search}")
-        raise typer.Exit(Exit.INTERRUPTED)
-    if not quiet:
-        lines = standing_lines(standing(header := log.header(search), history(log, header)))
-        for name in ("best", "baseline", "final", "next"):
-            for line in lines.get(name, "").splitlines():
-                remark(f"{name:<8}  {line}")
+    conclude(log, search, ending.state, ending.reason, f"nas resume {search}", quiet)
