@@ -24,7 +24,7 @@ class Granted(Allowance):
     def __init__(self, slots: int) -> None:
         self.slots = slots
 
-    def granted(self, wanted: int, held: int, busy: int) -> int:
+    def granted(self, wanted: int, room: int, held: int, busy: int) -> int:
         assert 0 <= busy <= held
         return self.slots
 

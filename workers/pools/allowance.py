@@ -10,16 +10,20 @@ class Allowance(ABC):
     """Asked at each survey of a pool, some once a second; must not wait for anybody."""
 
     @abstractmethod
-    def granted(self, wanted: int, held: int, busy: int) -> int:
-        """How many slots the pool may have now, where it wants `wanted`, has `held`, and `busy` of them run attempts.
+    def granted(self, wanted: int, room: int, held: int, busy: int) -> int:
+        """How many slots the pool may have now, where it wants `wanted` and the cluster has room for `room` in all.
 
-        Slots beyond are given back: idle ones at once, busy ones when what they run has ended.
+        It has `held`, of which `busy` run attempts, or have not come up yet. Slots beyond what is granted are given
+        back: idle ones at once, busy ones when what they run has ended.
         """
+
+    def close(self) -> None:
+        """The pool needs no slots any more. May be called twice."""
 
 
 @final
 class Unlimited(Allowance):
     """As many as are wanted."""
 
-    def granted(self, wanted: int, held: int, busy: int) -> int:
+    def granted(self, wanted: int, room: int, held: int, busy: int) -> int:
         return wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from workers.pools.actor import LAST_WISH
 from workers.pools.allowance import Allowance, Unlimited
 from workers.pools.answers import arrived
 from workers.pools.cluster import connect
+from workers.pools.leased import AUTO, lease
 from workers.pools.liveness import Answer
 from workers.pools.lookout import Lookout
 from workers.pools.running import BRIEF, Running
@@ -43,6 +45,10 @@ class Ray(Pool):
     between trials of milliseconds, but strategies decide earlier, and a crash repeats up to `depth` starts per slot. An
     attempt that exceeds the setup's time limit by `grace` seconds is killed with its actor; one whose actor holds more
     than `memory` (bytes, or text such as `2 GB`; Linux) is infeasible.
+
+    On a cluster that it has joined it shares the slots with the other searches there, in proportion to their `weight`,
+    and has at most `quota`. Who leases them is the `broker` of that name (`auto`: one for all on a cluster that is
+    joined, none on a cluster of our own; `none`: take what is free).
     """
 
     def __init__(  # noqa: PLR0913 - each is an option of a job
@@ -55,17 +61,24 @@ class Ray(Pool):
         depth: int = 1,
         memory: int | str | None = None,
         grace: float = 5.0,
+        quota: int | None = None,
+        weight: float = 1.0,
+        broker: str = AUTO,
     ) -> None:
         if slots != "auto" and slots < 1:
             raise UserError(f"slots is {slots}, but must be auto or at least 1")
         if depth < 1:
             raise UserError(f"depth is {depth}, but must be at least 1: an actor holds the attempt that it runs")
+        if (quota is not None and quota < 1) or not 0 < weight < math.inf:
+            raise UserError(f"quota is {quota} and weight {weight:g}, but must be at least 1, and above 0")
         setup = setup.given(cpus, memory)
         self._setup = setup
         self._grace = grace
         self._share = {"CPU": float(setup.threads if cpus is None else cpus), "GPU": float(gpus)}
         self._fixed = None if slots == "auto" else slots
         self._address = address
+        self._sharing = (setup.search, weight, quota)
+        self._broker = broker
         self._allowance: Allowance = Unlimited()
         self._record = json.dumps(setup.json())
         self._depth = depth
@@ -118,12 +131,9 @@ class Ray(Pool):
         self._awaited.clear()
         self._events.clear()
         self._closed = True
+        self._allowance.close()
         self._lookout.close()
         self._membership.leave()
-
-    def allow(self, allowance: Allowance) -> None:
-        """From the next survey on have no more slots than `allowance` grants."""
-        self._allowance = allowance
 
     def _hear(self, slot: Slot, reference: Any, text: str | RayError) -> None:
         now = time.monotonic()
@@ -248,12 +258,14 @@ class Ray(Pool):
         self._membership = connect(self._address, self._share, self._fixed)
         self._home = ray.get_runtime_context().get_node_id()
         self._lookout = Lookout()
+        self._allowance = lease(self._broker, self._membership.own, *self._sharing)
         self._next_survey = 0.0
 
     def _begin_anew(self, now: float) -> None:
         """Start our cluster again, or join again."""
         for slot in list(self._slots):
             self._drop(slot, "the raylet of this machine died", now)
+        self._allowance.close()
         self._lookout.close()
         self._membership.leave()
         self._join()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-LEASE = 15.0  # seconds after which a member that was not heard of is gone
-SETTLE = 3.0  # seconds in which a new broker hears who is there, and leaves all as it is
+LEASE = 10.0  # seconds after which a member that was not heard of is gone
+SETTLE = 2.0  # seconds in which a new broker hears who is there, and leaves all as it is
 HORIZON = 60.0  # seconds within which what is owed is to be made up for
 PATIENCE = 120.0  # seconds of a whole share: nobody is owed, or owes, more
 STAY = 0.25  # of a slot: how much more somebody must be owed to take it over; 15 slot seconds with the horizon above
@@ -97,7 +97,8 @@ class Shares:
             member = _Member(claim, claim.granted, 0, claim.owed, 0.0)
             self._members[claim.search] = member
         member.claim = claim
-        member.ceiling = max(member.granted, claim.held)
+        member.ceiling = max(claim.granted, claim.held)
+        member.granted = claim.granted
         member.lapses = self._now + self._lease
         if self._now >= self._open:
             reach = member.ceiling + max(0, math.floor(self._free() * max(1, claim.room) + TINY))

@@ -59,7 +59,8 @@ def survey(
     misplaced = [post.place for post in rest if not post.up and post.shunned != cluster.silent]
     rest = sorted((post for post in rest if post.up or post.shunned == cluster.silent), key=_worth)
     wanted = room if fixed is None else fixed
-    target = max(0, min(wanted, allowance.granted(wanted, len(rest), sum(post.held > 0 for post in rest))))
+    busy = sum(post.held > 0 or not post.up for post in rest)
+    target = max(0, min(wanted, allowance.granted(wanted, room, len(rest), busy)))
     surplus, kept = rest[: max(0, len(rest) - target)], rest[max(0, len(rest) - target) :]
     return Survey(
         lost,
