@@ -126,6 +126,26 @@ def run(job: str | Path | Mapping[str, Json], observer: Observer | None = None) 
     return Search(search, parsed.place)
 
 
+def submit(job: str | Path | Mapping[str, Json], address: str, environment: Mapping[str, str] | None = None) -> Search:
+    """Start the search on the Ray cluster whose job server is at `address` (`http://HEAD:8265`), with the job's files.
+
+    Returns once its driver there has begun, or the cluster lets it wait; `environment` are variables for its processes.
+    `UserError` says what is wrong: then the search, if there is one, has failed for that reason.
+    """
+    from nas.job import Job
+    from nas.remote.job_server import JobServer
+    from nas.remote.submission import Destination, await_driver, begin, failing, prepare, send
+
+    parsed = Job.parse(job) if isinstance(job, Mapping) else Job.load(job)
+    server = JobServer(address)
+    prepared = prepare(parsed, server.address, parsed.place)
+    with closing(open_log(parsed.place)) as log:
+        search = begin(prepared, log)
+        with failing(log, search):
+            await_driver(send(search, log, Destination(server, parsed.place, environment or {})), log, server)
+    return Search(search, parsed.place)
+
+
 def resume(
     search: str,
     overrides: Mapping[str, Json] | None = None,

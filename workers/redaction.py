@@ -10,6 +10,14 @@ _PARAMETER = re.compile(r"([?&](?!passfile=)[^=&#]*(?:pass|secret|token|key|cred
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
+def secrets(place: str) -> tuple[str, ...]:
+    """What `redacted` hides in `place`, with what stands before and behind it, by which it is found in a file."""
+    if "://" not in place:
+        return ()
+    user = [found[0].removeprefix(found[1]) for found in _USER.finditer(place)]
+    return tuple(f":{one}" for one in user) + tuple(found[0] for found in _PARAMETER.finditer(place))
+
+
 def redacted_text(text: str) -> str:
     """`text` with every address in it `redacted`."""
     return _ADDRESS.sub(lambda found: redacted(found[0]), text)

@@ -63,7 +63,8 @@ def submit(
         write(search)
         packed = prepared.baggage
         if packed.left_out:
-            remark(f"left out, as they are links to elsewhere or no files: {', '.join(packed.left_out[:10])}")
+            names = ", ".join(packed.left_out[:10]) + (", ..." if len(packed.left_out) > 10 else "")
+            remark(f"Left out, as links to elsewhere, no files, or holding the journal's password: {names}")
         if place is not None and journal is None:
             told = redacted(place)
             remark(f"The job keeps its journal in {told}: say --journal {told} to other commands, or set NAS_HOME.")

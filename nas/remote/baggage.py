@@ -8,7 +8,7 @@ import os
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -36,11 +36,13 @@ class Baggage:
     left_out: tuple[str, ...] = ()
 
 
-def pack(folder: Path | None, most_bytes: int = MOST_BYTES, most_files: int = MOST_FILES) -> Baggage:
+def pack(
+    folder: Path | None, secrets: Sequence[str] = (), most_bytes: int = MOST_BYTES, most_files: int = MOST_FILES
+) -> Baggage:
     """The files of `folder` (of None: nothing), without data sets, searches, exports and what is ignored.
 
     Ignored is what `.gitignore` and `.rayignore` name, as git understands it. Links are followed where they stay in
-    the folder, and left out otherwise. `UserError` names what is too large.
+    the folder, and left out otherwise, as is what holds one of the `secrets`. `UserError` names what is too large.
     """
     left_out: list[str] = []
     found = sorted(_walk(folder.resolve(), "", Ignored().below("", USUAL), left_out)) if folder is not None else []
@@ -51,18 +53,21 @@ def pack(folder: Path | None, most_bytes: int = MOST_BYTES, most_files: int = MO
             f"the job's folder {folder} has {_lengths(found, total)}, and {most} may travel with a job: {REMEDY}"
         )
     stream = io.BytesIO()
-    written = 0
+    written = files = 0
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path, _ in found:
             content = _read(path, most_bytes - written)
-            written += len(content)
+            if any(secret.encode() in content for secret in secrets):
+                left_out.append(name)
+                continue
+            written, files = written + len(content), files + 1
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # its mode is as Unix has it
             entry.external_attr = (stat.S_IFREG | (0o755 if path.stat().st_mode & 0o100 else 0o644)) << 16
             archive.writestr(entry, content)
     content = stream.getvalue()
-    return Baggage(content, hashlib.sha256(content).hexdigest(), len(found), written, tuple(sorted(left_out)))
+    return Baggage(content, hashlib.sha256(content).hexdigest(), files, written, tuple(sorted(left_out)))
 
 
 def _walk(folder: Path, below: str, ignored: Ignored, left_out: list[str]) -> Iterator[tuple[str, Path, int]]:

@@ -74,7 +74,9 @@ class JobServer:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (RuntimeError, OSError, ValueError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # of Ray, of requests, of what answers in its place
             raise _explanation(self.address, error) from error
 
 

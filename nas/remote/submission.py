@@ -26,6 +26,7 @@ from workers.errors import NotFoundError, UserError
 from workers.invitation import Invitation
 from workers.plugins import Spec
 from workers.redaction import redacted_text
+from workers.redaction import secrets as hidden
 from workers.release import folders, release_of
 from workers.trial import Json
 
@@ -78,7 +79,7 @@ def prepare(job: Job, address: str, journal: str | None) -> Prepared:
     """Check a job for the cluster at `address`, and pack its folder; nothing is sent or written yet."""
     plan = Plan.of(job.model_copy(update={"pool": on_cluster(job.pool)}))
     check_reach(address, _journal(journal), plan.artifacts)
-    baggage = pack(_folder(job))
+    baggage = pack(_folder(job), hidden(_journal(journal)))
     return Prepared(plan, {**plan.record(), "folder": reference(baggage.digest)}, baggage)
 
 

@@ -166,6 +166,15 @@ def test_links_are_followed_within_the_folder_and_left_out_beyond(tmp_path: Path
     assert not any(path.is_symlink() for path in (tmp_path / "in").rglob("*"))
 
 
+def test_what_holds_a_secret_stays_at_home(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("journal: postgresql://me:hunter2@host/base\n")
+    (tmp_path / "mine.py").write_text("hunter2 = 2\n")
+    packed = pack(tmp_path, secrets=[":hunter2@"])
+    assert (packed.left_out, packed.files, packed.bytes) == (("job.yaml",), 1, 12)
+    unpack(packed.content, tmp_path / "in")
+    assert set(contents(tmp_path / "in")) == {"mine.py"}
+
+
 def test_what_is_too_large_is_named_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "all.bin").write_bytes(bytes(3000))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.redaction import redacted
+from workers.redaction import redacted, redacted_text, secrets
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=4))
@@ -26,6 +26,18 @@ def test_a_password_is_hidden_however_it_is_spelled(password: str) -> None:
 )
 def test_a_place_without_a_secret_stays_as_it_is(place: str) -> None:
     assert redacted(place) == place
+
+
+def test_secrets_are_found_where_they_are_written_down() -> None:
+    place = "postgresql://me:hunter2@host/base?password=other&passfile=/here"
+    assert secrets(place) == (":hunter2@", "?password=other")
+    assert all(one in place for one in secrets(place))
+    assert secrets("/a/folder") == secrets("postgresql://me@host/base") == ()
+
+
+def test_addresses_in_a_text_are_redacted() -> None:
+    text = redacted_text("no postgresql://me:hunter2@host/base, and\ns3://bucket stays")
+    assert text == "no postgresql://me:***@host/base, and\ns3://bucket stays"
 
 
 def test_what_is_left_is_still_an_address() -> None:
