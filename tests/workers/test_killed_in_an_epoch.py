@@ -20,7 +20,7 @@ from nas.home import open_log
 from search_spaces.decisions import Candidate
 from workers.artifacts import Artifacts
 from workers.checkpoint import load
-from workers.child import CHECKPOINT
+from workers.lineage import CHECKPOINT
 from workers.objectives import Outcome
 from workers.plugins import Spec
 from workers.pools.local import Local

@@ -105,7 +105,7 @@ def test_a_worker_that_stands_still_for_long_is_lost(tmp_path: Path, monkeypatch
 
 def test_who_goes_on_soon_enough_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     still: list[bool] = []
-    monkeypatch.setattr(guard.footprint, "stopped", lambda pid: still[-1])
+    monkeypatch.setattr("workers.footprint.stopped", lambda pid: still[-1])
     watched = guard.Guard(None, 5.0, guard.Census())
     spells = [(5, False), (29, True), (1, False), (29, True), (1, False), (31, True)]
     said, now = [], 0.0

@@ -16,8 +16,8 @@ from search_spaces.decisions import Candidate
 from workers import draining, underway
 from workers.artifacts import Artifacts
 from workers.checkpoint import load
-from workers.child import CHECKPOINT
 from workers.errors import DamagedError
+from workers.lineage import CHECKPOINT
 from workers.objectives import Outcome
 from workers.plugins import Spec
 from workers.pool import Progress
