@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from parameter_server.security import local, read_token
-from parameter_server.store import StoreError
+from parameter_server.security import SHORTEST, local
 from workers.errors import UserError
 
 
@@ -25,10 +25,7 @@ class Access:
     @classmethod
     def of(cls, token: Path | None, certificate: Path | None, key: Path | None) -> Access:
         """What these files hold; `UserError` where the token cannot be read, or others may read it."""
-        try:
-            return cls("" if token is None else read_token(token), certificate, key)
-        except StoreError as error:
-            raise UserError(f"watch metrics: {error}") from None
+        return cls("" if token is None else _read(token), certificate, key)
 
     @property
     def scheme(self) -> str:
@@ -55,6 +52,24 @@ class Access:
                 f"watch metrics: {files} are no certificate and its key: {error.strerror or error}; name PEM files"
             ) from None
         return context
+
+
+def _read(path: Path) -> str:
+    """The token in a file, which its owner's group may read, as the secrets of a container often are."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            token = file.read(1024).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise UserError(f"watch metrics: the token cannot be read from {path}: {error.strerror}") from None
+    if mode & 0o037:
+        raise UserError(f"watch metrics: {path} holds a token and has the mode {mode:o}: chmod 600 {path}, or 640")
+    if len(token) < SHORTEST or not token.isprintable():
+        raise UserError(
+            f"watch metrics: {path} holds no token of at least {SHORTEST} printable characters: "
+            f"openssl rand -base64 32 > {path} makes one"
+        )
+    return token
 
 
 def guard(host: str, token: str | None, certificate: str | None, key: str | None) -> None:

@@ -69,13 +69,13 @@ class Counts:
         record = one.record
         self.device_seconds += record.device_seconds - one.device_seconds
         one.device_seconds = record.device_seconds
-        starts = [start for start, _ in record.busy]
-        if record.running and record.started_at is not None:
-            starts.append(record.started_at)
-        for place in range(one.begun, len(starts)):
-            since = record.busy[place - 1][1] if place else record.asked_at
-            self.waits.add(max(0.0, starts[place] - since))
-        one.begun = len(starts)
+        busy = record.busy
+        begun = len(busy) + (record.running and record.started_at is not None)
+        while one.begun < begun:
+            start = busy[one.begun][0] if one.begun < len(busy) else record.started_at
+            since = busy[one.begun - 1][1] if one.begun else record.asked_at
+            self.waits.add(max(0.0, (start or since) - since))
+            one.begun += 1
         if record.running or record.result is not None:
             given_up = record.result is not None and record.losses >= LOSSES
             lost = record.losses - given_up

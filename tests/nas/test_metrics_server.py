@@ -129,6 +129,13 @@ def test_what_is_wrong_with_files_and_addresses_is_said(tmp_path: Path, secured:
     open_to_all.chmod(0o644)
     with pytest.raises(UserError, match="chmod 600"):
         Access.of(open_to_all, None, None)
+    open_to_all.chmod(0o640)
+    assert Access.of(open_to_all, None, None).token == TOKEN
+    (tmp_path / "short").write_text("short")
+    (tmp_path / "short").chmod(0o600)
+    for path in (tmp_path / "short", tmp_path / "missing"):
+        with pytest.raises(UserError, match="token"):
+            Access.of(path, None, None)
     with pytest.raises(UserError, match="are no certificate and its key"):
         Access("", open_to_all, open_to_all).context()
     with serving() as server, pytest.raises(UserError, match="choose another port"):
