@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api import Search, resume, run
+    from nas.api import Search, resume, run, submit
     from workers.errors import NotFoundError, UserError
 
-__all__ = ["NotFoundError", "Search", "UserError", "resume", "run"]
+__all__ = ["NotFoundError", "Search", "UserError", "resume", "run", "submit"]
 
 _PLACES = {
     "NotFoundError": "workers.errors",
@@ -24,6 +24,7 @@ _PLACES = {
     "UserError": "workers.errors",
     "resume": "nas.api",
     "run": "nas.api",
+    "submit": "nas.api",
 }
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from nas.history import History
 from nas.log import Header, Log
 from nas.plan import Plan
+from nas.remote.kept import on_this_machine
 from nas.reports import facts, sections
 from nas.reports.exhibits import collected, exhibits
 from nas.reports.page import Exhibit, Subject, page
@@ -24,6 +27,8 @@ from workers.objectives import Direction, Objective
 def report(log: Log, search: str, path: str | Path) -> Path:
     """Write the report of `search` to `path`, whole or not at all, and return it."""
     header = log.header(search)
+    with suppress(UserError):  # without them the journal is all there
+        header = replace(header, job=on_this_machine(log, header))
     history = History.of(log.entries(search))
     file = Path(path).expanduser().absolute()
     text = written(subject_of(header, history))
