@@ -82,6 +82,8 @@ class Shares:
         self._members: dict[str, _Member] = {}
         self._now = clock()
         self._open = self._now + settle
+        self._asked: list[tuple[str, float, float]] = []
+        self._parts: dict[str, float] = {}
 
     @property
     def members(self) -> list[str]:
@@ -125,22 +127,24 @@ class Shares:
             stays = STAY if member.granted > whole[name] else 0.0
             return -(wished[name] / member.cost - whole[name] + stays), -member.owed, name
 
-        while left > TINY:
-            for name in sorted(self._members, key=claim_to_more):
+        order, given = sorted(self._members, key=claim_to_more), True
+        while given and left > TINY:
+            given = False
+            for name in order:
                 member = self._members[name]
                 if whole[name] < member.most and member.cost <= left + TINY:
                     whole[name] += 1
                     left -= member.cost
-                    break
-            else:
-                break
+                    given = True
         return whole
 
     def _fair(self) -> dict[str, float]:
         """The part of the cluster that is each one's fair share."""
-        members = self._members.values()
-        levels = filled([one.claim.weight for one in members], [one.most * one.cost for one in members])
-        return dict(zip(self._members, levels, strict=True))
+        asked = [(name, one.claim.weight, one.most * one.cost) for name, one in self._members.items()]
+        if asked != self._asked:
+            parts = filled([weight for _, weight, _ in asked], [most for _, _, most in asked])
+            self._asked, self._parts = asked, dict(zip(self._members, parts, strict=True))
+        return self._parts
 
     def _free(self) -> float:
         """The part of the cluster that nobody may have in hand."""
@@ -173,14 +177,17 @@ def nearest(wished: Sequence[float], caps: Sequence[float], room: float = 1.0) -
     """Parts of `room` between 0 and their caps which use it up, as near to what is wished as can be."""
     if sum(caps) <= room:
         return list(caps)
-    low, high = min(wished) - room, max(wished)
-    for _ in range(40):  # bisection, to a part in 10^12
-        middle = (low + high) / 2
-        if sum(min(cap, max(0.0, one - middle)) for one, cap in zip(wished, caps, strict=True)) > room:
-            low = middle
-        else:
-            high = middle
-    return [min(cap, max(0.0, one - high)) for one, cap in zip(wished, caps, strict=True)]
+    tops = [(wish, 1) for wish in wished]
+    feet = [(wish - cap, -1) for wish, cap in zip(wished, caps, strict=True)]
+    level, total, rising = max(wished), 0.0, 0
+    for point, change in sorted(tops + feet, reverse=True):  # the lower the level, the more are above it
+        if total + rising * (level - point) >= room:
+            break
+        total += rising * (level - point)
+        level, rising = point, rising + change
+    if rising:
+        level -= (room - total) / rising
+    return [min(cap, max(0.0, wish - level)) for wish, cap in zip(wished, caps, strict=True)]
 
 
 def claim_from_json(record: Mapping[str, object]) -> Claim:
