@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import ceil
+from threading import current_thread, main_thread
 from typing import Any, final
 
 import ray
@@ -61,7 +63,8 @@ def _begin(address: str, options: Mapping[str, Any]) -> None:
     """Start or join a cluster; `UserError` where that is not to be."""
     try:
         _knock(address)
-        ray.init(**options)
+        with _same_end():
+            ray.init(**options)
     except AuthenticationError as error:
         raise UserError(
             f"the Ray cluster at {address!r} asks for another token than it is shown: name the file that holds it, "
@@ -72,6 +75,17 @@ def _begin(address: str, options: Mapping[str, Any]) -> None:
             f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, "
             "or leave the address out"
         ) from error
+
+
+@contextmanager
+def _same_end() -> Iterator[None]:
+    """SIGTERM goes on to do what it did: `ray.init` has it end the process at once, in the middle of a search."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_devices(gpus: float, slots: int) -> None:
