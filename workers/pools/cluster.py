@@ -63,18 +63,24 @@ def _begin(address: str, options: Mapping[str, Any]) -> None:
     """Start or join a cluster; `UserError` where that is not to be."""
     try:
         _knock(address)
+    except OSError as error:
+        raise UserError(_nobody(address, error)) from error
+    try:
         with _same_end():
             ray.init(**options)
-    except AuthenticationError as error:
+    except (AuthenticationError, ConnectionError) as error:
         raise UserError(
-            f"the Ray cluster at {address!r} asks for another token than it is shown: name the file that holds it, "
-            f"{PATH}=..., or the token itself, {TOKEN}=..."
+            f"what listens at {address!r} does not let this process in ({error}). A Ray cluster may ask for another "
+            f"token than it is shown: name the file that holds it, {PATH}=..., or the token itself, {TOKEN}=..."
         ) from error
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, "
-            "or leave the address out"
-        ) from error
+        raise UserError(_nobody(address, error)) from error
+
+
+def _nobody(address: str, error: Exception) -> str:
+    return (
+        f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, or leave the address out"
+    )
 
 
 @contextmanager

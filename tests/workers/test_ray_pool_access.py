@@ -1,0 +1,133 @@
+"""Who gets into a Ray cluster: into ours nobody from outside, and nobody without the token."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from clusters import RayCluster
+
+from workers.errors import UserError
+from workers.plugins import Spec
+from workers.pools.access import alone, check_version
+from workers.pools.ray import Ray
+from workers.setup import Setup
+
+STRANGER = """
+import ray
+ray.init({address!r}, log_to_driver=False)
+print("let in with", len(ray.nodes()))
+"""
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """An environment and a home that know nothing of Ray."""
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield
+    assert "RAY_AUTH_MODE" not in os.environ, "what was set for a cluster stays set"
+
+
+def stranger(address: str, **environment: str) -> str:
+    """What another process of this machine is told."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    patience = {"RAY_gcs_rpc_server_reconnect_timeout_s": "3", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    said = subprocess.run(
+        [sys.executable, "-c", STRANGER.format(address=address)], env={**clean, **patience, **environment},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return said.stdout + said.stderr
+
+
+def listening(process: psutil.Process) -> set[str]:
+    found = {connection.laddr.ip for connection in process.net_connections("tcp") if connection.status == "LISTEN"}
+    return {address.removeprefix("::ffff:") for address in found}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("bare")
+def test_a_cluster_of_our_own_is_on_loopback_and_asks_for_a_token_that_only_we_can_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trial.py").write_text("def train(values):\n    return 1.0\n\n\ntrain.decisions = {}\n")
+    before = set(psutil.Process().children(recursive=True))
+    with closing(Ray(Setup("s", Spec("trial:train"), folder=str(tmp_path)), slots=1)) as pool:
+        while not pool.free:
+            pool.wait(0.5)
+        started = [one for one in psutil.Process().children(recursive=True) if one not in before]
+        assert len(started) > 3
+        assert set().union(*(listening(one) for one in started)) == {"127.0.0.1"}
+        path = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+        token = path.read_text()
+        assert len(token) >= 32
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+        assert not any(token in " ".join(one.cmdline()) for one in started)
+        address = ray.get_runtime_context().gcs_address
+        assert "let in" not in stranger(address, RAY_AUTH_MODE="disabled")
+        assert "let in" not in stranger(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="f" * 64)
+        assert "let in with 1" in stranger(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(path))
+    assert not (tmp_path / ".ray").exists()
+    said = capfd.readouterr()
+    assert token not in said.out + said.err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("bare")
+def test_a_token_that_is_there_is_shown_and_a_wrong_one_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cluster = RayCluster(cpus=1)
+    try:
+        setup = Setup("s", Spec("trial:train"), folder=str(tmp_path))
+        wrong = tmp_path / "wrong"
+        wrong.write_text("f" * 64)
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(wrong))
+        with pytest.raises(UserError, match=r"may ask for another token.*RAY_AUTH_TOKEN_PATH"):
+            Ray(setup, address=cluster.address)
+        assert not ray.is_initialized()
+        monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+        right = Path(cluster.environment["RAY_AUTH_TOKEN_PATH"])
+        assert not (tmp_path / ".ray").exists()
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text(right.read_text())
+        Ray(setup, address=cluster.address).close()
+    finally:
+        cluster.stop()
+
+
+@pytest.mark.parametrize("version", ["2.53.1", "1.13.0", "2.9.3"])
+def test_an_old_ray_is_refused(version: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"Ray {version} is installed, but at least 2.54 is needed")):
+        check_version(version)
+
+
+@pytest.mark.parametrize("version", ["2.54.0", "2.60.0", "3.0.0rc1"])
+def test_a_newer_ray_is_taken(version: str) -> None:
+    check_version(version)
+
+
+@pytest.mark.usefixtures("bare")
+def test_who_has_decided_for_a_token_of_his_own_or_against_all_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    with alone():
+        assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+        assert os.environ["RAY_AUTH_MODE"] == "token"
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with alone():
+        assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+        assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    monkeypatch.delenv("RAY_AUTH_MODE")
