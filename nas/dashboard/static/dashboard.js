@@ -96,10 +96,12 @@
       event.preventDefault();
       changed();
     });
-    filter.addEventListener("input", () => {
-      clearTimeout(waiting);
-      waiting = setTimeout(changed, 250);
-    });
+    for (const kind of ["input", "change"]) {
+      filter.addEventListener(kind, () => {
+        clearTimeout(waiting);
+        waiting = setTimeout(changed, 250);
+      });
+    }
     document.addEventListener("click", (event) => {
       const link = event.target.closest("a[data-query]");
       if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
