@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, final
 
 from nas.jobfile.mistakes import nearest
 from nas.strategy import Draw, Setting, Strategy, gained
+from nas.surrogates.foresight import Foresight
 from nas.surrogates.looks import Looks
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
@@ -85,9 +86,11 @@ class SurrogateSearch(Strategy):
         self._open: dict[int, None] = {}
         self._told: dict[int, float | Outcome] = {}  # the gain, or why there is none, in the order of telling
         self._events = 0
+        self._foresight = Foresight()  # of this driver
         # All below are caches: what they hold follows from the above.
+        self._proposed: tuple[Candidate, Advice | list[Candidate], int] | None = None
         self._advisor: Advisor | None = None
-        self._ranking: tuple[tuple[int, Draw], Sequence[Candidate]] | None = None
+        self._ranking: tuple[tuple[int, Draw], Advice] | None = None
         self._expected = 0  # asks that are still to come at once
         self._batch: Advice | None = None  # what is left of the ranking for these
         self._picked = 0  # candidates at its beginning that were chosen together
@@ -104,8 +107,21 @@ class SurrogateSearch(Strategy):
             self._events += 1
             self._asked[trial.id] = trial.candidate
             self._open[trial.id] = None
+            self._foresee(trial)
             self._expected = max(0, self._expected - 1)
             self._pass_by(trial.candidate)
+
+    def _foresee(self, trial: Trial) -> None:
+        """Keep what is expected of a trial that was just proposed, to be compared with its result."""
+        proposed, self._proposed = self._proposed, None
+        if proposed is not None and proposed[0] is trial.candidate and not isinstance(proposed[1], list):
+            from nas.threads import on_one_thread
+
+            with on_one_thread():
+                self._foresight.predicted(trial.id, proposed[1].expected(proposed[2]))
+
+    def gauges(self) -> Mapping[str, float]:
+        return {"surrogate_rank_correlation": self._foresight.correlation()}
 
     def _pass_by(self, candidate: Candidate) -> None:
         """Go on in the batch behind what was asked; what stood before it has been refused."""
@@ -128,6 +144,7 @@ class SurrogateSearch(Strategy):
         if self._told.pop(result.trial_id, None) is not None:
             self._advisor = None  # told again: the order changed, in which parameters were fitted to a beginning
         found = gained(result, self.setting.objectives)
+        self._foresight.told(result.trial_id, None if found is None else found[0])
         if result.outcome is Outcome.INFEASIBLE:
             self._told[result.trial_id] = Outcome.INFEASIBLE
         else:
@@ -142,10 +159,12 @@ class SurrogateSearch(Strategy):
             draw = replace(draw, proposal=draw.proposal - REFUSED)
         ranking = self._ranked(replace(draw, proposal=0))
         if draw.proposal < len(ranking):
-            return self.trial(draw, ranking[draw.proposal])
+            trial = self.trial(draw, ranking[draw.proposal])
+            self._proposed = trial.candidate, ranking, draw.proposal
+            return trial
         return self.trial(draw, self.setting.decisions.sample(draw.generator()))
 
-    def _ranked(self, draw: Draw) -> Sequence[Candidate]:
+    def _ranked(self, draw: Draw) -> Advice | list[Candidate]:
         """Candidates worth a trial, the best first, as long as nothing is asked or told."""
         if len(self._told) < min(self.initial, FEW) or len(self._asked) < self.initial:
             return self._looked_at()
@@ -158,7 +177,7 @@ class SurrogateSearch(Strategy):
             self._ranking = ((self._events, draw), self._advised(draw))
         return self._ranking[1]
 
-    def _looked_at(self) -> Sequence[Candidate]:
+    def _looked_at(self) -> list[Candidate]:
         """What proxies rank highest, before there is anything to learn from."""
         ranked = self._looks.ranked()
         tried = set(self._asked.values()) if ranked else set()

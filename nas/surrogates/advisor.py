@@ -88,10 +88,12 @@ class View:
 
 @final
 class Advice(Sequence[Candidate]):
-    """Rows as the candidates they stand for."""
+    """Rows as the candidates they stand for; `mean` is what is believed of rows, asked of `ahead` of them at once."""
 
-    def __init__(self, codes: Codes, rows: Rows) -> None:
+    def __init__(self, codes: Codes, rows: Rows, mean: Score, ahead: int = 1) -> None:
         self._codes, self._rows = codes, rows
+        self._mean, self._ahead = mean, ahead
+        self._means: list[float] = []
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -101,7 +103,15 @@ class Advice(Sequence[Candidate]):
 
     def behind(self, place: int) -> Advice:
         """What comes from this place on."""
-        return Advice(self._codes, self._rows[place:])
+        rest = Advice(self._codes, self._rows[place:], self._mean, self._ahead)
+        rest._means = self._means[place:]
+        return rest
+
+    def expected(self, place: int) -> float:
+        """What the decisions alone promise there, larger better, on the scale that the belief was fitted on."""
+        if place >= len(self._means):
+            self._means = self._mean(self._rows[: place + self._ahead]).tolist()
+        return self._means[place]
 
 
 @final
@@ -156,7 +166,7 @@ class Advisor:
             if len(first) and networks.groups():
                 first = first[np.argsort(-score(first), kind="stable")]
             ranking = np.concatenate([first, rest])
-        return Advice(self.codes, ranking)
+        return Advice(self.codes, ranking, _mean(view.value))
 
     def batch(self, told: Told, generator: np.random.Generator, count: int) -> Advice:
         """Candidates that were not tried, the first `count` of them to be tried at once.
@@ -179,7 +189,12 @@ class Advisor:
                 best = view.best(value, seen)
         doubt = view.doubted(first, np.zeros(len(first)))
         picked = chosen(Outlook(value, seen(first), count), best, doubt, count, generator)
-        return Advice(self.codes, np.concatenate([first[picked], np.delete(first, picked, axis=0), rest]))
+        return Advice(
+            self.codes,
+            np.concatenate([first[picked], np.delete(first, picked, axis=0), rest]),
+            _mean(view.value),
+            count,
+        )
 
     def _view(self, told: Told) -> View:
         """What is known and believed now."""
@@ -259,6 +274,11 @@ class Advisor:
             further = _new(np.concatenate([neighbours(self.codes, best, generator), close]), met)
             rows, scores = np.concatenate([rows, further]), np.concatenate([scores, score(further)])
         return rows[np.argsort(-scores, kind="stable")]
+
+
+def _mean(value: Posterior) -> Score:
+    """What is believed of rows, without how certain that is."""
+    return lambda rows: value.predict(rows)[0]
 
 
 def _as_coded(rows: Rows) -> Rows:

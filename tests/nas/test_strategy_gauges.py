@@ -13,12 +13,13 @@ from scipy.stats import spearmanr
 from stand_ins import VALUE, Uniform, completed
 
 from nas.strategies.pnas import Pnas
+from nas.strategies.surrogate import SurrogateSearch
 from nas.strategy import Draw, Setting
 from nas.surrogates.foresight import Foresight
 from nas.wrapper import Wrapper
 from nas.wrappers.budget import Budget, Limits
 from nas.wrappers.deduplicate import Deduplicate
-from search_spaces.decision import Choice
+from search_spaces.decision import Choice, Range
 from search_spaces.decisions import Decisions
 from workers.objectives import Outcome
 from workers.trial import Result
@@ -85,6 +86,26 @@ def test_pnas_compares_what_it_predicted_with_what_came() -> None:
         strategy.hear(trial)
         strategy.tell(completed(trial, value))
     assert strategy.gauges()["surrogate_rank_correlation"] == -1.0
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_the_surrogate_compares_what_it_expected_with_what_came(at_once: int) -> None:
+    table = Decisions({"x": Range(0.0, 1.0), "y": Range(0.0, 1.0), "z": Choice((0.0, 1.0))})
+    strategy = SurrogateSearch(Setting(table, (VALUE,), epochs=2), pool=50)
+    assert math.isnan(strategy.gauges()["surrogate_rank_correlation"])
+    for _ in range(16 // at_once):
+        strategy.expect(at_once)
+        asked = [strategy.ask() for _ in range(at_once)]
+        for trial in asked:
+            assert trial is not None
+            value = sum(float(one) for one in trial.candidate.values())
+            strategy.tell(completed(trial, value if trial.id % 2 else -value))
+    assert len(strategy._foresight._pairs) == 16 - strategy.initial
+    assert abs(strategy.gauges()["surrogate_rank_correlation"]) <= 1.0
+    failed = strategy.ask()
+    assert failed is not None
+    strategy.tell(Result(failed.id, 1, Outcome.FAILED))
+    assert len(strategy._foresight._pairs) == 16 - strategy.initial
 
 
 def test_the_budget_says_how_much_of_the_nearest_limit_is_spent() -> None:
