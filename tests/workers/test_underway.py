@@ -142,6 +142,25 @@ def test_a_search_of_the_same_name_leaves_nothing_to_go_on_from(tmp_path: Path) 
     assert told == [1, 2, 3, 4]
 
 
+def test_an_attempt_that_was_given_up_and_goes_on_spoils_nothing(tmp_path: Path) -> None:
+    unbroken, _ = run(setup_at(tmp_path / "unbroken"), Attempt(TRIAL))
+    setup = setup_at(tmp_path / "broken")
+    dies(setup, Attempt(TRIAL, 1), 1)
+    zombie = Attempt(replace(TRIAL, seed=99))  # nothing that it writes is what it should be
+
+    def report(progress: Progress) -> None:
+        if progress.epoch == 3:
+            Workshop(setup).run(zombie, lambda one: None)
+            raise DeadError
+
+    with pytest.raises(DeadError):
+        Workshop(setup).run(Attempt(TRIAL, 2), report)
+    result, told = run(setup, Attempt(TRIAL, 3))
+    assert told == [3, 4]
+    assert result.metrics == unbroken.metrics
+    assert same(left(tmp_path / "broken", Attempt(TRIAL, 3)), left(tmp_path / "unbroken", Attempt(TRIAL)))
+
+
 def test_a_drained_worker_keeps_its_state_and_gives_the_trial_back(tmp_path: Path) -> None:
     unbroken, _ = run(setup_at(tmp_path / "unbroken"), Attempt(TRIAL))
     setup = setup_at(tmp_path / "drained")
