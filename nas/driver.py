@@ -17,6 +17,7 @@ from nas.interrupt import GRACE, Interrupt
 from nas.job import Job
 from nas.jobfile.plugins import beside
 from nas.journal import Journal
+from nas.keeper import Keeper
 from nas.log import Log, Superseded
 from nas.plan import Plan
 from nas.recorded import current_job, current_plan
@@ -24,6 +25,7 @@ from nas.retention import Retention
 from nas.search import Observer
 from nas.search import search as loop
 from nas.sharing import open_weights
+from nas.standing import current
 from nas.versions import versions
 from nas.watcher import Watchers
 from nas.wrappers.final import Final
@@ -78,21 +80,23 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
     log.check(search, force)
     plan = current_plan(log, search)
     _prepare(plan)
-    clock = _Clock(elapsed(log.entries(search)))
+    standing = current(log, log.header(search))
+    clock = _Clock(standing.history.worked)
     journal = Journal(log, search, log.acquire(search, force))
     try:
         strategy = plan.strategy(clock, journal.epoch)
         with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
             with open_weights(plan, journal.epoch), closing(strategy), closing(plan.pool()) as pool:
-                retention = Retention.of(plan, journal)
+                retention, keeper = Retention.of(plan, journal), Keeper(log, search, journal.epoch, standing)
                 told = DriverLog.of(plan, journal.epoch)
                 with Watchers([told, *plan.watchers(strategy, journal.timing)], journal.note) as watchers:
                     with _rare_collections():
-                        loop(strategy, pool, journal, _Turns(interrupt, retention, watchers, observer))
+                        loop(strategy, pool, journal, _Turns(interrupt, retention, watchers, keeper, observer))
                     ending = _ending(strategy, journal, interrupt)
                     watchers.end(journal.history, ending.state, ending.reason)
             if ending.state == "finished":
                 retention.finish(journal.history)
+            keeper.end()
             journal.release(ending.state, ending.reason)
     except Superseded:
         journal.close()
@@ -161,20 +165,27 @@ def _rare_collections() -> Iterator[None]:
 
 @final
 class _Turns:
-    """What is done after each turn: deadlines, artifacts that nobody needs, who watches."""
+    """What is done after each turn: deadlines, artifacts that nobody needs, who watches, where the search stands."""
 
     def __init__(
-        self, interrupt: Interrupt, retention: Retention, watchers: Watchers, observer: Observer | None
+        self,
+        interrupt: Interrupt,
+        retention: Retention,
+        watchers: Watchers,
+        keeper: Keeper,
+        observer: Observer | None,
     ) -> None:
         self._interrupt = interrupt
         self._retention = retention
         self._watchers = watchers
+        self._keeper = keeper
         self._observer = observer
 
     def turn(self, history: History, pool: Pool) -> None:
         self._interrupt.tick()
         self._retention.turn(history)
         self._watchers.turn(history, pool)
+        self._keeper.turn()
         if self._observer is not None:
             self._observer.turn(history, pool)
 

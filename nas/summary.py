@@ -24,8 +24,11 @@ def objectives(job: Mapping[str, Json]) -> tuple[Objective, ...]:
     return tuple(Objective(one["metric"], Direction(one["direction"])) for one in job.get("objectives") or ())
 
 
-def standing(header: Header, history: History) -> dict[str, Json]:
-    """A search as one record: its state, its counts, its best; times in seconds since the epoch."""
+def standing(header: Header, history: History, counted: Mapping[str, int] | None = None) -> dict[str, Json]:
+    """A search as one record: its state, its counts, its best; times in seconds since the epoch.
+
+    `counted` are the counts where the history has not all trials.
+    """
     goals = objectives(header.job)
     return {
         **overview(header),
@@ -33,7 +36,7 @@ def standing(header: Header, history: History) -> dict[str, Json]:
         "seconds": history.worked,
         "budget": budget(header, history),
         "objectives": [{"metric": goal.metric, "direction": str(goal.direction)} for goal in goals],
-        "trials": counts(history.searched()),
+        "trials": counts(history.searched()) if counted is None else dict(counted),
         "best": [trial(one) for one in best(history, goals)],
         "baseline": [trial(one) for one in best(history, goals, arm="baseline")],
         "rescored": [trial(one) for one in rescored(history, goals)],

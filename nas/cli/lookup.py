@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nas.history import Entry, History, TrialRecord
 from nas.summary import state
 from workers.errors import NotFoundError, UserError
+from workers.trial import Json
 
 if TYPE_CHECKING:
     from nas.log import Header, Log
@@ -47,6 +48,13 @@ def history(log: Log, header: Header) -> History:
     if (now := state(header)) == "abandoned":
         known.feed(Entry(0, known.last_at or header.heartbeat, "state", None, {"state": now, "reason": header.reason}))
     return known
+
+
+def standing(log: Log, header: Header) -> dict[str, Json]:
+    """Where a search stands, as one record, without reading all of its journal where a driver has kept that."""
+    from nas.standing import abandoned, current
+
+    return abandoned(current(log, header), header).record(header)
 
 
 def look(place: str | None, given: str) -> tuple[Header, History]:

@@ -42,12 +42,12 @@ def list_(journal: Place = None, json: AsJson = False) -> None:
 
 def status(search: SearchId = "last", journal: Place = None, json: AsJson = False) -> None:
     """Show where a search stands."""
-    from nas.cli.lookup import look
+    from nas.cli.lookup import find, opened, standing
     from nas.cli.output import pairs, write_json
     from nas.cli.text import standing_lines
-    from nas.summary import standing
 
-    stands = standing(*look(journal, search))
+    with opened(journal) as log:
+        stands = standing(log, find(log, search))
     if json:
         write_json(stands)
     else:
@@ -119,14 +119,12 @@ def compare(
     json: AsJson = False,
 ) -> None:
     """Put searches side by side: what they tried, what it cost, what came of it."""
-    from nas.cli.lookup import find, history, opened
+    from nas.cli.lookup import find, opened, standing
     from nas.cli.output import write_json
     from nas.cli.text import comparison
-    from nas.summary import standing
 
     with opened(journal) as log:
-        headers = [find(log, one) for one in searches]
-        found = [standing(header, history(log, header)) for header in headers]
+        found = [standing(log, find(log, one)) for one in searches]
     if json:
         write_json(found)
     else:

@@ -155,7 +155,9 @@ class SqliteLog(Log):
         database = self._known(search)
         with database.lock, database.explained():
             row = database.connection.execute(SNAPSHOT, (name,)).fetchone() if database.schema > 1 else None
-        return None if row is None or crc32(row[3]) != row[4] else Snapshot(*row[:4])
+        if row is None or not isinstance(row[3], bytes) or crc32(row[3]) != row[4]:
+            return None
+        return Snapshot(*row[:4])
 
     def keep(self, search: str, epoch: int, snapshot: Snapshot) -> None:
         row = (snapshot.name, snapshot.sequence, snapshot.release, snapshot.content, crc32(snapshot.content))

@@ -22,6 +22,7 @@ from nas.home import open_log
 from nas.job import Job
 from nas.log import Log
 from nas.recorded import current_job, current_plan
+from nas.standing import Standing
 from workers.artifacts import Artifacts
 from workers.errors import UserError
 from workers.objectives import Outcome
@@ -341,7 +342,9 @@ def test_wall_time_is_what_drivers_worked_not_what_lies_between() -> None:
 
 def test_time_that_earlier_drivers_took_counts(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     search = start(Job.parse({**JOB, "budget": {"seconds": 1000}}), log)
-    monkeypatch.setattr("nas.driver.elapsed", lambda entries: 1000.0)
+    standing = Standing(())
+    standing.history.worked = 1000.0
+    monkeypatch.setattr("nas.driver.current", lambda log, header: standing)
     ending = drive(search, log)
     assert (ending.state, ending.reason) == ("failed", "nothing was tried: the budget of 1000 seconds is spent")
 

@@ -1,0 +1,222 @@
+"""Standing: where a search stands, from its entries one by one, without what it no longer needs of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, final
+
+from nas.history import BESIDE, Entry, History, TrialRecord
+from nas.log import Snapshot, decode, encode
+from nas.ranking import dominates
+from nas.summary import objectives, standing, state
+from nas.versions import versions
+from workers.objectives import Objective
+from workers.trial import Json, Result, Trial
+
+if TYPE_CHECKING:
+    from nas.log import Header, Log
+
+NAME = "standing"
+FORMAT = 1  # of the content of a snapshot; to be raised whenever another meaning is given to it
+ARMS = ("", "baseline")  # whose best are shown; "": everybody's
+
+Mark: TypeAlias = tuple[int, float, str, int | None]  # an entry's sequence, time, kind and trial
+
+
+@final
+class Standing:
+    """Folds entries as `History` does, but keeps only the trials that are open, shown, or may be shown yet.
+
+    These are the best (with several objectives the Pareto front) of each arm, what was scored again, retrained and
+    tested. So it takes as much memory as trials run at once, and can be written down and read again in milliseconds.
+    `mark` is the last entry heard.
+    """
+
+    def __init__(self, goals: Sequence[Objective]) -> None:
+        self.goals = tuple(goals)
+        self.history = History()
+        self.mark: Mark | None = None
+        self._asked = 0  # of the search proper, as are:
+        self._ended: Counter[str] = Counter()
+        self._best: dict[str, list[TrialRecord]] = {arm: [] for arm in ARMS}
+
+    def feed(self, entry: Entry) -> None:
+        """Take one more entry into account."""
+        history, trial = self.history, entry.trial
+        known = None if trial is None else history.trials.get(trial)
+        was_open = known is not None and known.result is None
+        history.feed(entry)
+        self.mark = (entry.sequence, entry.time, entry.kind, trial)
+        if entry.kind == "ask" and known is None and trial is not None:
+            self._asked += history.trials[trial].arm not in BESIDE
+        elif known is not None and was_open and known.result is not None:
+            self._over(known)
+        if entry.kind in ("artifact", "progress", "slots", "request", "applied", "driver"):
+            self._shorten(known)
+
+    def _over(self, record: TrialRecord) -> None:
+        assert record.result is not None
+        record.curve.clear()
+        record.busy.clear()
+        if record.arm not in BESIDE:
+            self._ended[str(record.result.outcome)] += 1
+            before = {one.trial.id for best in self._best.values() for one in best}
+            self._admit(record)
+            after = {one.trial.id for best in self._best.values() for one in best}
+            for number in (before | {record.trial.id}) - after:
+                del self.history.trials[number]
+        elif record.arm == "proxy":
+            del self.history.trials[record.trial.id]
+
+    def _admit(self, record: TrialRecord) -> None:
+        """Put it among the best of its arm and of all, where it is one, and those it is better than out."""
+        if record.full and record.gains(self.goals) is not None and self.goals:
+            for arm in ARMS:
+                if arm in ("", record.arm):
+                    self._best[arm] = self._improved(self._best[arm], record)
+
+    def _improved(self, best: list[TrialRecord], new: TrialRecord) -> list[TrialRecord]:
+        if not any(self._beats(one, new) for one in best):
+            return [*(one for one in best if not self._beats(new, one)), new]
+        return best
+
+    def _beats(self, one: TrialRecord, other: TrialRecord) -> bool:
+        """Whether the other need not be shown beside the one; of two that are equally good the earlier is the best."""
+        here, there = one.gains(self.goals), other.gains(self.goals)
+        assert here is not None
+        assert there is not None
+        if len(self.goals) == 1:
+            return (here[0], -one.trial.id) > (there[0], -other.trial.id)
+        return dominates(here, there)
+
+    def _shorten(self, record: TrialRecord | None) -> None:
+        """Forget what is shown nowhere."""
+        history = self.history
+        history.artifacts.clear()
+        history.requests[:] = [one for one in history.requests if one.body["kind"] == "extend"]
+        history.pending.clear()
+        del history.slots[:-1], history.drivers[:-1]
+        if record is not None:
+            del record.curve[:-1]
+
+    def record(self, header: Header) -> dict[str, Json]:
+        """The search as `summary.standing` gives it from the whole history."""
+        running = sum(one.running and one.arm not in BESIDE for one in self.history.trials.values())
+        waiting = self._asked - running - self._ended.total()
+        counted = {"asked": self._asked, "running": running, "waiting": waiting, **dict(sorted(self._ended.items()))}
+        return standing(header, self.history, counted)
+
+    def json(self) -> dict[str, Json]:
+        """Everything, for a snapshot."""
+        history = self.history
+        return {
+            "mark": list(self.mark or ()),
+            "asked": self._asked,
+            "ended": dict(self._ended),
+            "worked": history.worked,
+            "last_at": history.last_at,
+            "state": [history.state, history.reason],
+            "notes": [_plain(entry) for entry in history.notes],
+            "requests": [_plain(entry) for entry in history.requests],
+            "trials": [_record(one) for one in history.trials.values()],
+            "best": {arm: [one.trial.id for one in best] for arm, best in self._best.items()},
+        }
+
+    @classmethod
+    def from_json(cls, goals: Sequence[Objective], said: Mapping[str, Json]) -> Standing:
+        """The one that `json` gave; ValueError, KeyError or TypeError where that says something else."""
+        found = cls(goals)
+        history = found.history
+        sequence, time, kind, trial = said["mark"]
+        found.mark = (int(sequence), float(time), str(kind), trial)
+        found._asked, found._ended = int(said["asked"]), Counter(said["ended"])
+        history.worked, history.last_at = float(said["worked"]), said["last_at"]
+        history.state, history.reason = said["state"]
+        history.notes = [Entry(*fields) for fields in said["notes"]]
+        history.requests = [Entry(*fields) for fields in said["requests"]]
+        for fields in said["trials"]:
+            record = _recorded(fields)
+            history.trials[record.trial.id] = record
+            if record.running:
+                history.running[record.trial.id] = record
+        found._best = {arm: [history.trials[number] for number in said["best"][arm]] for arm in ARMS}
+        return found
+
+
+def snapshot(found: Standing) -> Snapshot:
+    """A standing to be kept in a log."""
+    assert found.mark is not None
+    return Snapshot(NAME, found.mark[0], release(), encode(found.json()).encode())
+
+
+def release() -> str:
+    """Which code wrote a snapshot: another one's is not read."""
+    return f"{versions().get('cellwright', '')}/{FORMAT}"
+
+
+def current(log: Log, header: Header) -> Standing:
+    """Where a search stands now: from the snapshot and the entries behind it, or from all of them.
+
+    A snapshot that is damaged, of another release or of another journal (its last entry is not there) is ignored.
+    """
+    goals = objectives(header.job)
+    found = _kept(log, header.search, goals) or Standing(goals)
+    update(found, log, header.search)
+    return found
+
+
+def update(found: Standing, log: Log, search: str) -> None:
+    """Let it hear what was written since."""
+    for entry in log.entries(search, after=found.mark[0] if found.mark else 0):
+        found.feed(entry)
+
+
+def abandoned(found: Standing, header: Header) -> Standing:
+    """The same where nobody drives a search that says it runs: what ran waits to be issued again."""
+    if (now := state(header)) == "abandoned":
+        last = found.history.last_at or header.heartbeat
+        found.feed(Entry(0, last, "state", None, {"state": now, "reason": header.reason}))
+    return found
+
+
+def _kept(log: Log, search: str, goals: Sequence[Objective]) -> Standing | None:
+    kept = log.snapshot(search, NAME)
+    if kept is None or kept.release != release():
+        return None
+    try:
+        found = Standing.from_json(goals, decode(kept.content.decode()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    last = next(iter(log.entries(search, after=kept.sequence - 1)), None)
+    there = None if last is None else (last.sequence, last.time, last.kind, last.trial)
+    return found if there is not None and found.mark == there else None
+
+
+def _plain(entry: Entry) -> list[Json]:
+    return [entry.sequence, entry.time, entry.kind, entry.trial, dict(entry.body)]
+
+
+def _record(one: TrialRecord) -> list[Json]:
+    """Without attempts and what they took of the pool, which nobody asks a standing for."""
+    times = [one.asked_at, one.started_at, one.ended_at, one.seconds, one.device_seconds]
+    result = None if one.result is None else one.result.json()
+    return [one.trial.json(), one.attempts, one.running, one.losses, times, one.curve[-1:], result]
+
+
+def _recorded(fields: Sequence[Json]) -> TrialRecord:
+    trial, attempts, running, losses, times, curve, result = fields
+    asked_at, started_at, ended_at, seconds, device_seconds = times
+    return TrialRecord(
+        Trial.from_json(trial),
+        asked_at,
+        attempts=attempts,
+        running=running,
+        started_at=started_at,
+        ended_at=ended_at,
+        result=None if result is None else Result.from_json(result),
+        losses=losses,
+        seconds=seconds,
+        device_seconds=device_seconds,
+        curve=[(epoch, metrics) for epoch, metrics in curve],
+    )
