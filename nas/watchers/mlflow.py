@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, final
 from urllib.parse import urlsplit
@@ -49,12 +49,17 @@ class Mlflow(Watcher):
         if find_spec("mlflow") is None:
             raise UserError("watch: mlflow needs mlflow: pip install 'cellwright[mlflow]'")
         self._watched = watched
-        self._uri = _checked(uri) or os.environ.get("MLFLOW_TRACKING_URI", "")
+        self.check({"uri": uri})
+        self._uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
         if not self._uri:
             raise UserError(
                 "watch: mlflow needs the uri of a tracking server, or MLFLOW_TRACKING_URI in the environment"
             )
         self._experiment, self._patience = experiment, patience
+
+    @classmethod
+    def check(cls, options: Mapping[str, Json]) -> None:
+        _refuse_password(options.get("uri", ""))
 
     def turn(self, history: History, pool: Pool) -> None:
         """Nothing is logged before the end."""
@@ -142,8 +147,8 @@ def _short(value: Json) -> str:
     return str(value)[:LONGEST]
 
 
-def _checked(uri: str) -> str:
-    """`uri`, unless it holds a password: the job is in the journal, which others may read."""
+def _refuse_password(uri: str) -> None:
+    """Raise UserError where `uri` holds a password: the job is in the journal, which others may read."""
     try:
         password = urlsplit(uri).password
     except ValueError:
@@ -153,4 +158,3 @@ def _checked(uri: str) -> str:
             "watch: mlflow's uri holds a password, which the journal would keep: leave uri out, and set "
             "MLFLOW_TRACKING_URI for the driver"
         )
-    return uri

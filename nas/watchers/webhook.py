@@ -50,13 +50,19 @@ class Webhook(Watcher):
         retries: int = 3,
         patience: float = 10.0,
     ) -> None:
-        if bool(url) == bool(url_file):
-            raise UserError("watch: webhook needs either url or url_file")
+        self.check({"url": url, "url_file": url_file})
         self._watched = watched
         self._url = url or _content(watched, "url_file", url_file)
         self._host = _host(self._url)
         self._secret = _content(watched, "secret_file", secret_file).encode() if secret_file else b""
         self._timeout, self._retries, self._patience = timeout, retries, patience
+
+    @classmethod
+    def check(cls, options: Mapping[str, Json]) -> None:
+        if bool(options.get("url")) == bool(options.get("url_file")):
+            raise UserError("watch: webhook needs either url or url_file")
+        if url := options.get("url"):
+            _host(url)
 
     def turn(self, history: History, pool: Pool) -> None:
         """Nothing is said before the end."""
