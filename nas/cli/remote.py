@@ -107,12 +107,14 @@ def launch(
     force: bool = False,
 ) -> None:
     """Have a search of `log` driven on a cluster; where it is followed, leaves with the code that says how it ended."""
-    from nas.cli.output import remark
-    from nas.remote.submission import await_driver, failing, send
+    import math
 
-    with failing(log, search, unless=lambda: log.header(search).driven()):
+    from nas.cli.output import remark
+    from nas.remote.submission import PATIENCE, await_driver, failing, send
+
+    with failing(log, search):
         submission = send(search, log, destination, force)
-        begun = await_driver(submission, log, destination.server)
+        begun = await_driver(submission, log, destination.server, math.inf if follow else PATIENCE)
     if not begun:
         remark(f"The cluster has not begun the job {submission.job} so far: `nas status {search}` says when it has.")
     elif not follow and not quiet:

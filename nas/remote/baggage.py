@@ -10,6 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import final
 
@@ -21,6 +22,7 @@ from workers.errors import UserError
 DATA = ("data", "datasets")  # unless they are packages of Python
 MARKS = ("journal.sqlite", "architecture.json", "pyvenv.cfg")  # in the folder of a search, an export, an environment
 REMEDY = "name what it does not import in .gitignore or .rayignore, or give the job file a folder of its own"
+ENOUGH = 5  # times the files that may travel: somebody's whole home is not counted to the end
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip archive knows no earlier time
 
 
@@ -45,7 +47,8 @@ def pack(
     the folder, and left out otherwise, as is what holds one of the `secrets`. `UserError` names what is too large.
     """
     left_out: list[str] = []
-    found = sorted(_walk(folder.resolve(), "", Ignored().below("", USUAL), left_out)) if folder is not None else []
+    files_of = iter(()) if folder is None else _walk(folder.resolve(), "", Ignored().below("", USUAL), left_out)
+    found = sorted(islice(files_of, ENOUGH * most_files))
     total = sum(length for _, _, length in found)
     if total > most_bytes or len(found) > most_files:
         most = f"{most_files:,} files of {size(most_bytes)}"

@@ -6,7 +6,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,13 +141,13 @@ def await_driver(submission: Submission, log: Log, server: JobServer, patience: 
 
 
 @contextmanager
-def failing(log: Log, search: str, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Where what is done here raises `UserError`, the search has failed, for that reason."""
+def failing(log: Log, search: str) -> Iterator[None]:
+    """Where what is done here raises `UserError`, a search that has not begun has failed, for that reason."""
     try:
         yield
     except UserError as error:
-        if not unless():
-            with suppress(UserError, Superseded):
+        with suppress(UserError, Superseded):
+            if log.header(search).state == "created":
                 log.release(search, log.acquire(search), "failed", str(error))
         raise
 

@@ -56,9 +56,13 @@ def cluster(require: Require) -> Iterator[RayCluster]:
     cluster.stop()
 
 
-def started() -> RayCluster:
+def started(nodes: int = 1) -> RayCluster:
+    """Two CPUs on one node or two; nodes have temporary folders of their own, as machines have."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return RayCluster(cpus=2, dashboard=True, environment={"PATH": path})
+    cluster = RayCluster(cpus=2 / nodes, dashboard=True, environment={"PATH": path})
+    for _ in range(nodes - 1):
+        cluster.add_node(cpus=2 / nodes)
+    return cluster
 
 
 @pytest.fixture
@@ -98,6 +102,11 @@ def header(search: str, place: str | None = None) -> Header:
         return log.header(search)
 
 
+def slots(search: str) -> int:
+    with Search(search) as found:
+        return found.history.slots[-1][1] if found.history.slots else 0
+
+
 def completed(search: str) -> int:
     with Search(search) as found:
         return sum(record.completed for record in found.trials())
@@ -133,7 +142,7 @@ def test_a_network_is_searched_with_a_users_own_space_and_exported_without_clust
 def test_the_driver_is_killed_and_resumed_stopped_and_resumed_on_another_cluster(
     cluster: RayCluster, folder: Path
 ) -> None:
-    other, cluster = cluster, started()
+    other, cluster = cluster, started(nodes=2)
     try:
         said = nas(cluster, "submit", str(tune(folder, 60, pause=0.3)), "--address", cluster.dashboard)
         assert said.returncode == 0, said.stderr
@@ -142,6 +151,7 @@ def test_the_driver_is_killed_and_resumed_stopped_and_resumed_on_another_cluster
         again = nas(cluster, "resume", "tune", "--address", cluster.dashboard)
         assert again.returncode == 2
         assert "is being run by process" in again.stderr
+        until(lambda: slots("tune") == 2, "a worker on each node")
         until(lambda: completed("tune") >= 4, "four trials")
         os.kill(header("tune").driver_pid, signal.SIGKILL)
         until(lambda: not header("tune").driven(), "the driver is gone")
