@@ -19,6 +19,7 @@ from workers.errors import UserError
 from workers.pools.access import PATH, TOKEN, alone, check_version, introduced
 
 LOCAL = "local"  # the address of a cluster that is started here, and is ours
+LATE = "timed out during startup"
 OBJECT_STORE = 80_000_000  # bytes; what passes through it here is JSON
 
 
@@ -67,7 +68,7 @@ def _begin(address: str, options: Mapping[str, Any]) -> None:
         raise UserError(_nobody(address, error)) from error
     try:
         with _same_end():
-            ray.init(**options)
+            _patiently(options)
     except (AuthenticationError, ConnectionError) as error:
         raise UserError(
             f"what listens at {address!r} does not let this process in ({error}). A Ray cluster may ask for another "
@@ -75,6 +76,22 @@ def _begin(address: str, options: Mapping[str, Any]) -> None:
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(_nobody(address, error)) from error
+
+
+def _patiently(options: Mapping[str, Any]) -> None:
+    """`ray.init`, once more where a busy machine was slower than Ray allows, 30 s."""
+    for last in (False, True):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # a plain one of Ray's
+            if LATE not in str(error):
+                raise
+            if last:
+                raise UserError(
+                    "Ray does not come up on this machine within 30 s: it is too busy, or short of memory. "
+                    "Try again later, or name the address of a cluster"
+                ) from error
 
 
 def _nobody(address: str, error: Exception) -> str:
