@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from stand_ins import FOLDER
@@ -136,7 +136,9 @@ class Story:
             self.history.told(Result(one, record.attempts, Outcome.FAILED), self.clock)
 
 
-@given(st.lists(EVENT, max_size=60))
+@example([(kind, 0, 1.0) for kind in ("ask", "issue", "look", "driver", "look", "issue", "completed", "look")])
+@example([(kind, 0, 1.0) for kind in ("ask", "issue", "lost", "look", *["issue", "lost"] * LOSSES, "look")])
+@given(st.lists(EVENT, min_size=10, max_size=60))
 def test_whoever_looks_however_often_counts_everything_once(events: list[tuple[str, int, float]]) -> None:
     story, often = Story(), Counts((UP, DOWN))
     for event in events:
