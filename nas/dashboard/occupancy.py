@@ -32,6 +32,7 @@ class Occupancy:
         self.width = 1.0
         self.latest: deque[Span] = deque(maxlen=LATEST)
         self._busy = [0.0] * BINS
+        self._last = 0.0
 
     def begin(self, time: float) -> None:
         """The search begins."""
@@ -42,6 +43,7 @@ class Occupancy:
         """An attempt is over."""
         self.begin(span.start)
         self.latest.append(span)
+        self._last = max(self._last, span.end)
         self._reach(span.end)
         self._spread(self._busy, span.start, span.end)
 
@@ -49,6 +51,7 @@ class Occupancy:
         """The mean number of busy slots in each step up to `now`: its beginning, and the number."""
         if self.start is None:
             return []
+        now = max(now, self._last)
         self._reach(now)
         busy = list(self._busy)
         for span in running:

@@ -15,7 +15,7 @@ from nas.reports.chart import Point
 from workers.errors import UserError
 
 BOOKS = 8
-TRIALS = 400_000  # in all open books: some 3 KiB each
+TRIALS = 200_000  # in all open books: 4.4 KiB each (benchmarks/dashboard.py)
 READERS = 2
 LISTED = 1.0  # seconds for which a list of searches is good
 AGE = 60.0  # seconds after which the digest of a running search that is on no shelf is made again
