@@ -3,7 +3,8 @@
     python benchmarks/dashboard.py [--trials 10 10000 100000] [--rounds 5] [--keep FOLDER]
 
 A journal is made up: a search for two objectives on 16 slots, a fifth of it random, one trial in 40 failing. Then
-the dashboard is served from a process of its own, as a user starts it, and asked over HTTP. `cold` is the time until the page of a search stands there with all its trials, after the server has begun;
+the dashboard is served from a process of its own, as a user starts it, and asked over HTTP. `cold` is the time until
+the page of a search stands there with all its trials, after the server has begun;
 the others are the median and the largest of the answers after that, each page asked for several times. `cpu` are the
 seconds of a core that the server took for an answer, which other work on the machine hardly changes.
 """
