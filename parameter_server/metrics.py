@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from parameter_server.security import local
 from parameter_server.statistics import SOURCES, Histogram, Statistics
 from parameter_server.store import StoreError, UnreachableError
 
@@ -166,8 +167,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m parameter_server.metrics", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=9400)
-    parser.add_argument("--host", default="127.0.0.1", help="anybody who reaches it sees the metrics")
+    parser.add_argument("--host", default="127.0.0.1", help="an address of loopback")
     arguments = parser.parse_args()
+    if not local(f"{arguments.host}:{arguments.port}"):
+        sys.stderr.write(
+            f"{arguments.host} can be reached from other machines, and metrics there have neither a token nor TLS: "
+            "leave --host out, and let them come through a tunnel, or watch the search that has the store\n"
+        )
+        return 2
     from parameter_server.opened import connect
 
     try:

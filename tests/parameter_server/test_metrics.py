@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from parameter_server.metrics import DESCRIBED, PREFIX, registry, serve
+from parameter_server.metrics import DESCRIBED, PREFIX, main, registry, serve
 from parameter_server.outcome import Outcome
 from parameter_server.statistics import SOURCES, Histogram, Statistics
 
@@ -95,6 +95,14 @@ def test_a_shard_that_does_not_answer_is_shown_as_down(shards: list[Statistics])
     assert samples[PREFIX + "up", (("shard", "0"),)] == 0
     assert samples[PREFIX + "up", (("shard", "1"),)] == 1
     assert (PREFIX + "pulls_total", (("shard", "0"),)) not in samples
+
+
+def test_metrics_are_not_shown_to_other_machines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["metrics", "folder", "--host", "0.0.0.0"])
+    assert main() == 2
+    assert "0.0.0.0 can be reached from other machines" in capsys.readouterr().err
 
 
 def test_a_scrape_over_http_sees_what_was_counted_since_the_last(shards: list[Statistics]) -> None:
