@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from search_spaces.decision import Range
+from search_spaces.decision import Choice, Range
 from search_spaces.decisions import Decisions
 from search_spaces.space import Signature
 from workers.objectives import Direction, Objective
@@ -20,6 +20,8 @@ from workers.trial import Trial
 
 def score(candidate: Mapping[str, Any]) -> float:
     """What a candidate is worth."""
+    if "x" not in candidate:
+        return -float(sum(candidate.values()))
     return -float((candidate["x"] - 3) ** 2 + candidate["y"])
 
 
@@ -44,6 +46,64 @@ class Ledgered(Task):
         time.sleep(self.seconds * (1 + trial.id % 3))
         append(self.ledger, "finish", trial)
         yield Epoch({"score": score(trial.candidate)})
+
+
+@final
+@dataclass(frozen=True)
+class Chosen(Task):
+    """The same over choices, for a strategy that learns what to choose; there are enough to never come to an end."""
+
+    ledger: str
+    seconds: float = 0.05
+
+    decisions = Decisions({f"choice_{number}": Choice(tuple(range(8))) for number in range(16)})
+    signature = Signature("function")
+    objectives = (Objective("score", Direction.MAXIMIZE),)
+    epochs = 1
+
+    def train(self, model: Any, trial: Trial, state: State | None) -> Iterator[Epoch]:
+        append(self.ledger, "start", trial)
+        time.sleep(self.seconds * (1 + trial.id % 3))
+        append(self.ledger, "finish", trial)
+        yield Epoch({"score": score(trial.candidate)})
+
+
+@final
+@dataclass(frozen=True)
+class Kept(Task):
+    """A training of some epochs whose state is kept after each: a walk by the candidate, which no step may miss."""
+
+    ledger: str
+    seconds: float = 1.0
+
+    decisions = Ledgered.decisions
+    signature = Signature("function")
+    objectives = (Objective("score", Direction.MAXIMIZE),)
+    epochs = 8
+
+    def train(self, model: Any, trial: Trial, state: State | None) -> Iterator[Epoch]:
+        import torch
+
+        from workers import underway
+
+        underway.PERIOD = underway.PATIENCE = 0.0  # in this process, which is a worker's
+        append(self.ledger, "start", trial)
+        walk = torch.zeros(1000, dtype=torch.float64) if state is None else state.tensors["walk"]
+        for epoch in range(1 if state is None else state.epoch + 1, self.epochs + 1):
+            time.sleep(self.seconds / self.epochs)
+            walk = walk * 0.5 + epoch
+            whole = score(trial.candidate) if walk[0].item() == walk_after(epoch) else 1.0  # better than any is
+            if epoch == self.epochs:
+                append(self.ledger, "finish", trial)
+            yield Epoch({"score": whole}, State(epoch, {"walk": walk}))
+
+
+def walk_after(epochs: int) -> float:
+    """Where `Kept` is after so many epochs; exact, for every number is a sum of few powers of two."""
+    walk = 0.0
+    for epoch in range(1, epochs + 1):
+        walk = walk * 0.5 + epoch
+    return walk
 
 
 def append(ledger: str, what: str, trial: Trial) -> None:
