@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -245,7 +246,7 @@ def _distribution(requirement: str) -> str:
     """The name in `numpy>=1.26`; empty for what only an extra asks for."""
     if "extra ==" in requirement:
         return ""
-    return requirement.partition(";")[0].rstrip().split("[")[0].split("(")[0].rstrip("<>=!~., 0123456789")
+    return re.split(r"[\s<>=!~;\[(]", requirement.strip(), maxsplit=1)[0]
 
 
 def _installed(distribution: str) -> bool:
