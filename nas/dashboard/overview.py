@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -14,13 +13,16 @@ from nas.dashboard.figures import sparkline
 from nas.dashboard.rendering import markup
 from nas.dashboard.shelf import Digest, Shelf, stamp
 from nas.history import TrialRecord
-from nas.log import Header
+from nas.log import Header, Log
 from nas.reports.charts import title, value
+from nas.standing import abandoned, current
 from nas.summary import budget, objectives, overview
 from workers.errors import UserError
+from workers.objectives import Objective
 from workers.trial import Json
 
 LISTED = 200  # searches on the page
+SHORT = 5000  # trials of a search whose journal is read for its line as well
 
 
 @final
@@ -42,7 +44,7 @@ def lines(shelf: Shelf) -> Sequence[Line]:
             shelf.keep(search, _current(book))
         except UserError:  # it has been removed, or spoiled: its own page says so
             continue
-    shelf.want(headers)
+    shelf.want(headers, noted)
     return [_line(header, shelf.digests.get(header.search)) for header in headers]
 
 
@@ -53,13 +55,12 @@ def digest(book: Book) -> Digest:
         own, rival = book.courses.get("own"), book.courses.get("rival")
         return Digest(
             of=stamp(book.header),
-            made=time.monotonic(),
             trials=book.searched,
             ended=book.ended,
             running=len(book.running),
             limit=budget(book.header, book.history).get("trials"),
-            best=_best(own.best if own else None, goals[0].metric) if goals else "",
-            baseline=_best(rival.best if rival else None, goals[0].metric) if goals else "",
+            best=_best([own and own.best, rival and rival.best], goals),
+            baseline=_best([rival and rival.best], goals),
             line=own.line if own else (),
         )
 
@@ -70,8 +71,39 @@ def _current(book: Book) -> Digest:
     return digest(book)
 
 
-def _best(record: TrialRecord | None, metric: str) -> str:
-    return value(metric, record.result.metrics[metric]) if record is not None and record.result else ""
+def noted(log: Log, header: Header) -> Digest:
+    """What the list says of a search that no page has open: from what its driver has kept, where it is long."""
+    found = abandoned(current(log, header), header)
+    stands = found.record(header)
+    if stands["trials"]["asked"] <= SHORT:
+        book = Book(log, header.search)
+        book.catch_up()
+        return digest(book)
+    goals = objectives(header.job)
+    counted = stands["trials"]
+    return Digest(
+        of=stamp(header),
+        trials=counted["asked"],
+        ended=counted["asked"] - counted["running"] - counted["waiting"],
+        running=counted["running"],
+        limit=stands["budget"].get("trials"),
+        best=_first(stands["best"], goals),
+        baseline=_first(stands["baseline"], goals),
+        line=(),
+    )
+
+
+def _best(records: Sequence[TrialRecord | None], goals: Sequence[Objective]) -> str:
+    """The best score among some trials, in words; empty where there is none."""
+    found = [record for record in records if record is not None and record.result is not None]
+    if not found or not goals:
+        return ""
+    scores = [record.result.metrics[goals[0].metric] for record in found if record.result]
+    return value(goals[0].metric, max(scores, key=goals[0].gain))
+
+
+def _first(trials: Sequence[dict[str, Json]], goals: Sequence[Objective]) -> str:
+    return value(goals[0].metric, trials[0]["metrics"][goals[0].metric]) if trials and goals else ""
 
 
 def _line(header: Header, known: Digest | None) -> Line:

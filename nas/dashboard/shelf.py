@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import final
 
@@ -18,7 +18,7 @@ BOOKS = 8
 TRIALS = 200_000  # in all open books: 4.4 KiB each (benchmarks/dashboard.py)
 READERS = 2
 LISTED = 1.0  # seconds for which a list of searches is good
-AGE = 60.0  # seconds after which the digest of a running search that is on no shelf is made again
+AGE = 10.0  # seconds after which the digest of a search that runs, and is on no shelf, is made again
 
 
 @final
@@ -27,7 +27,6 @@ class Digest:
     """What the list of searches says of one whose book may be closed again; `of` tells whether it is out of date."""
 
     of: tuple[str, int, float]
-    made: float
     trials: int
     ended: int
     running: int
@@ -45,6 +44,8 @@ class Shelf:
         self.log = log
         self.digests: dict[str, Digest] = {}
         self._books: dict[str, Book] = {}
+        self._noting: set[str] = set()
+        self._tried: dict[str, float] = {}
         self._lock = Lock()
         self._readers = ThreadPoolExecutor(READERS, "dashboard-reader")
         self._headers: tuple[float, Sequence[Header]] = (-LISTED, ())
@@ -83,19 +84,14 @@ class Shelf:
         with self._lock:
             return {search: book for search, book in self._books.items() if book.ready.is_set()}
 
-    def want(self, headers: Sequence[Header]) -> None:
-        """Have books read in the background for digests that are missing or out of date, a few at a time."""
+    def want(self, headers: Sequence[Header], noted: Callable[[Log, Header], Digest]) -> None:
+        """Have digests that are missing or out of date made in the background, by `noted`."""
         for header in headers:
             with self._lock:
-                busy = sum(not book.ready.is_set() for book in self._books.values())
-                known = header.search in self._books
-            if busy >= READERS:
-                return
-            if not known and header.state != "damaged" and self._stale(header):
-                try:
-                    self.book(header.search, patience=0.0)
-                except UserError:
+                if header.search in self._books or header.search in self._noting or not self._stale(header):
                     continue
+                self._noting.add(header.search)
+            self._readers.submit(self._note, header, noted)
 
     def keep(self, search: str, digest: Digest) -> None:
         """Remember the digest of a search after its book is closed."""
@@ -106,10 +102,21 @@ class Shelf:
         self._readers.shutdown(wait=True, cancel_futures=True)
 
     def _stale(self, header: Header) -> bool:
+        if header.state == "damaged" or time.monotonic() - self._tried.get(header.search, -AGE) < AGE:
+            return False
         digest = self.digests.get(header.search)
-        if digest is None:
-            return True
-        return digest.of != stamp(header) and time.monotonic() - digest.made > AGE
+        return digest is None or digest.of != stamp(header)
+
+    def _note(self, header: Header, noted: Callable[[Log, Header], Digest]) -> None:
+        try:
+            digest, before = noted(self.log, header), self.digests.get(header.search)
+            self.digests[header.search] = replace(digest, line=digest.line or (before.line if before else ()))
+        except UserError:  # the page of the search says it
+            return
+        finally:
+            with self._lock:
+                self._noting.discard(header.search)
+                self._tried[header.search] = time.monotonic()
 
     def _read(self, book: Book) -> None:
         try:

@@ -242,3 +242,23 @@ def test_passwords_in_addresses_are_left_out() -> None:
     assert "secret" not in text
     assert "postgresql://me:***@db/nas" in text
     assert "b@c" not in text
+
+
+def test_the_list_needs_no_page_of_a_search_to_have_been_open(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(log, search="short")
+    fill(log, 60, search="long")
+    monkeypatch.setattr("nas.dashboard.overview.SHORT", 50)  # of which the driver's own count is enough
+    browser = client(log)
+    text = ""
+    while text.count("%</b>") < 2:
+        text = browser.get("/").text
+        assert "damaged" not in text
+    assert text.count('class="spark"') == 1
+    best = {n: max(_scores(n)) for n in (40, 60)}
+    assert all(f"<b>{score:.2%}</b>" in text for score in best.values())
+    assert "60 of 100" in text
+
+
+def _scores(trials: int) -> Iterator[float]:
+    records = Invented(trials).history().searched()
+    return (record.result.metrics["accuracy"] for record in records if record.result and record.completed)
