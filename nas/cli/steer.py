@@ -27,6 +27,7 @@ def run(
     from nas.cli.output import remark, write
     from nas.cli.settings import load
     from nas.driver import start
+    from workers.redaction import redacted
 
     described = load(job, changes or (), journal)
     place = described.journal.place
@@ -34,7 +35,8 @@ def run(
         search = start(described, log)
         write(search)
         if place is not None and journal is None:
-            remark(f"The job keeps its journal in {place}: say --journal {place} to other commands, or set NAS_HOME.")
+            told = redacted(place)
+            remark(f"The job keeps its journal in {told}: say --journal {told} to other commands, or set NAS_HOME.")
         _drive(log, search, quiet)
 
 

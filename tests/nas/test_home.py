@@ -37,7 +37,8 @@ def test_a_server_that_does_not_answer_is_said() -> None:
 
 def test_a_missing_driver_for_postgresql_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    monkeypatch.delitem(sys.modules, "nas.logs.postgresql", raising=False)
+    for name in ("nas.logs.postgresql", "nas.logs.connection"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(UserError, match=r"needs psycopg: pip install 'cellwright\[postgres\]'"):
         open_log("postgresql://nobody@/nothing")
 
@@ -46,3 +47,11 @@ def test_a_file_is_no_place(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").touch()
     with pytest.raises(UserError, match="is a file, but journals are kept in a folder"):
         open_log(str(tmp_path / "job.yaml"))
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hun@ter2", "hun/ter2", "hun ter2", "hun#ter2", "hun?ter2", "%zzter2"])
+@pytest.mark.parametrize("place", ["mysql://me:{}@host/base", "postgresql://me:{}@127.0.0.1:1/base"])
+def test_no_error_says_the_password(place: str, password: str) -> None:
+    with pytest.raises(UserError) as refused:
+        open_log(place.format(password))
+    assert "ter2" not in str(refused.value)
