@@ -11,7 +11,7 @@ from workers.errors import UserError
 from workers.redaction import redacted, secrets
 
 FOLDER = "~/.cellwright"
-QUOTED = re.compile(r"[\w.~!$&'()*+,;=%:-]*", re.ASCII)  # what RFC 3986 allows in front of an @
+QUOTED = re.compile(r"(?:[\w.~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*", re.ASCII)  # what RFC 3986 allows before an @
 SERVERS = ("postgresql://", "postgres://")
 
 
