@@ -46,8 +46,8 @@ class SurrogateSearch(Strategy):
     A failed trial counts as the worst value told. An infeasible one has no value: a second process learns from it
     where to stay away. Of a trial that runs it is expected that it gives what is predicted, so that several workers
     are given different ones; where thousands run, of the newest and most promising. Asks that are announced together
-    share one ranking, each choosing as if those before it ran. Trials of others, a user's and earlier searches', are believed like its own; those of
-    fewer epochs are not.
+    share one ranking, each choosing as if those before it ran. Trials of others, a user's and earlier searches', are
+    believed like its own; those of fewer epochs are not.
 
     Hearing takes 3 microseconds an event. An ask takes 13 ms of a core after 10 told, 36 ms after 100; after 1,000
     the median is 83 ms and the 99th percentile 131 ms on a machine with other work (`benchmarks/ask_cost.py`), since
