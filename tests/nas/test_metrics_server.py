@@ -199,3 +199,9 @@ def test_files_of_drivers_that_were_killed_are_cleared_up_by_the_next(tmp_path: 
         for driver in drivers:
             driver.kill()
             driver.communicate()
+
+
+def test_a_driver_that_nobody_scrapes_loads_nothing_for_it() -> None:
+    heavy = ("prometheus_client", "torch", "ray", "grpc")
+    program = f"import sys, nas.watchers.metrics; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
