@@ -57,7 +57,8 @@ def measured(trials: int, turns: int, home: Path) -> dict[str, float]:
     """The costs with so many trials in the journal."""
     job = {"task": "empty_trial:train", "strategy": "random", "budget": {"trials": trials}, "folder": str(HERE)}
     plan = Plan.of({**job, "final": {"top": 0}})
-    strategy, pool = plan.strategy(), Simulated(plan.setup, slots=4, answer=lambda attempt: Result(attempt.trial.id, 1, Outcome.LOST))
+    strategy = plan.strategy()
+    pool = Simulated(plan.setup, slots=4, answer=lambda attempt: Result(attempt.trial.id, 1, Outcome.LOST))
     watched = Watched("search", plan.job.json(), plan.objectives, home / "search", home, strategy, Timing())
     watcher, past = MetricsWatcher(watched), history(trials, plan.objectives[0].metric)
     readings = watcher._readings
