@@ -123,6 +123,11 @@ class Ledger:
         """What can be sorted by."""
         return (*PLAIN, *self.metrics)
 
+    def falls(self, query: Query) -> bool:
+        """Whether the largest comes first: the best does, unless the order is turned round."""
+        goal = self.objectives.get(query.sort)
+        return (goal is not None and goal.direction is Direction.MAXIMIZE) is not query.down
+
     def _found(self, query: Query) -> Sequence[int]:
         """All places of a query in order; remembered while nothing changes, for who turns pages."""
         key = replace(query, page=1)
@@ -156,11 +161,9 @@ class Ledger:
             words = self.arms if query.sort == "arm" else self.states
             return sorted(places, key=words.__getitem__, reverse=query.down)
         column = self._plain.get(query.sort) or self._scores.get(query.sort) or []
-        goal = self.objectives.get(query.sort)
-        most_first = goal is not None and goal.direction is Direction.MAXIMIZE
         known = [place for place in places if column[place] is not None]
         lacking = [place for place in places if column[place] is None]
-        known.sort(key=column.__getitem__, reverse=most_first is not query.down)  # type: ignore[arg-type]
+        known.sort(key=column.__getitem__, reverse=self.falls(query))  # type: ignore[arg-type]
         return known + lacking
 
 

@@ -90,6 +90,7 @@ def _trials(book: Book, query: Query) -> str:
         "part_trials.html",
         records=[(record, trial_state(record), shown(record)) for record in records],
         leaf=leaf,
+        falls=ledger.falls(query),
         query=query,
         metrics=ledger.metrics[:METRICS],
         best=winner.trial.id if winner is not None else None,

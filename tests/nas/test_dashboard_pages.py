@@ -168,6 +168,8 @@ def test_the_table_is_filtered_sorted_and_paged(log: Log) -> None:
     best = sorted(scores, key=scores.__getitem__, reverse=True)
     assert shown("sort=accuracy") == best[:25]
     assert shown("sort=accuracy&page=2") == best[25:50]
+    assert 'aria-sort="descending"' in browser.get("/searches/cells-7?sort=accuracy").text
+    assert 'aria-sort="ascending"' in browser.get("/searches/cells-7?sort=loss").text
     assert shown("sort=accuracy&down=1")[0] == best[-1]
     assert shown("page=99999") == shown("page=4")
     assert shown("text=no+such+thing") == []
@@ -262,3 +264,31 @@ def test_the_list_needs_no_page_of_a_search_to_have_been_open(log: Log, monkeypa
 def _scores(trials: int) -> Iterator[float]:
     records = Invented(trials).history().searched()
     return (record.result.metrics["accuracy"] for record in records if record.result and record.completed)
+
+
+def test_texts_stand_out_from_what_they_stand_on() -> None:
+    """Contrast by WCAG 2.2 (1.4.3), in light and in dark colours."""
+    style = assets()["dashboard.css"][0].decode()
+    screen = style.split("@media print")[0]  # what is printed is black on white
+    light = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", screen.split("@media (prefers-color-scheme: dark)")[0]))
+    dark = {
+        **light,
+        **dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", screen.split("@media (prefers-color-scheme: dark)")[1])),
+    }
+    for colours in (light, dark):
+        for ground in ("page", "card", "shade"):
+            for ink in ("ink", "soft", "own", "bad"):
+                assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground, colours[ink])
+        for mark in ("own", "rival", "front", "bad"):
+            assert contrast(colours[mark], colours["card"]) >= 3.0, mark
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
