@@ -96,7 +96,7 @@ def _brokers() -> list[int]:
 
 
 def cost() -> None:
-    """The seconds of a renewal, by how many searches share a cluster of how many slots."""
+    """The seconds of a core that a renewal takes, by how many searches share a cluster of how many slots."""
     from workers.pools.shares import Claim, Shares
 
     for members, slots in ((3, 10), (10, 1000), (100, 1000), (100, 100_000), (1000, 100_000)):
@@ -104,10 +104,10 @@ def cost() -> None:
         claims = [Claim(str(number), slots, slots, 0) for number in range(members)]
         for claim in claims:
             shares.renew(claim)
-        began, rounds = time.perf_counter(), 20
+        began, rounds = time.process_time(), 20
         for number in range(rounds):
             shares.renew(claims[number % members])
-        each = (time.perf_counter() - began) / rounds
+        each = (time.process_time() - began) / rounds
         print(f"{members} searches on {slots} slots: {1000 * each:.2f} ms a renewal, one a second each: "
               f"{100 * each * members:.1f} % of a core")  # fmt: skip
 

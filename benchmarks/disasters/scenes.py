@@ -55,6 +55,7 @@ class Scene(ABC):
         self.victim.until(self.ready, f"before {kind}")
         flying = {line.trial for line in self.victim.in_flight()}
         began = time.monotonic()
+        self.victim.may_end = False
         after: Callable[[], None] | None = getattr(self, kind.replace(" ", "_"))()
         self.victim.until(self.victim.goes_on_after(self.victim.starts(), flying), kind)
         seconds = time.monotonic() - began
@@ -169,12 +170,7 @@ class Shards(Scene):
                 pass
         time.sleep(1.0)
         ballast.unlink()
-        assert self.victim.driver is not None
-        limit = time.monotonic() + 3.0
-        while time.monotonic() < limit and self.victim.driver.poll() is None:
-            time.sleep(0.05)
-        if self.victim.driver.poll() is not None:
-            self.victim.drive()
+        self.victim.may_end = True
 
     def end(self) -> None:
         subprocess.run(["umount", "-l", str(self.disk)], check=False)

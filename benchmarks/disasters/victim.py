@@ -32,6 +32,7 @@ class Victim:
         self.folder, self.place, self.ledger = folder, place, folder / "ledger"
         self.environment = {**environment, "PYTHONPATH": os.pathsep.join([str(ROOT), str(CHAOS)]), "NAS_HOME": place}
         self.driver: subprocess.Popen[bytes] | None = None
+        self.may_end = False  # the driver, of what was done to it
         self.hits: Counter[int] = Counter()  # by trial, how often its worker was taken from it
         self.known: dict[int, tuple[Json, int]] = {}
         self._results: dict[int, list[Json]] = {}
@@ -67,11 +68,14 @@ class Victim:
         return look
 
     def until(self, look: Callable[[], bool], what: str) -> float:
-        """The seconds until `look` is true, while a driver is there; a driver that has ended is followed by another."""
+        """The seconds until `look` is true; a driver that may end is followed by another."""
         began = time.monotonic()
         while not look():
             if time.monotonic() > began + PATIENCE:
                 raise AssertionError(f"{what}: not over within {PATIENCE:g} s")
+            if self.driver is not None and self.driver.poll() is not None:
+                assert self.may_end, f"{what}: the driver has ended with {self.driver.returncode}"
+                self.drive()
             time.sleep(0.02)
         return time.monotonic() - began
 
