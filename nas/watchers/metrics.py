@@ -32,7 +32,7 @@ class MetricsWatcher(Watcher):
 
     At `host` (loopback) and `port` (0: one that the system chooses); a file in `<home>/prometheus` tells Prometheus
     which. A host that other machines reach needs `token`, a file with the bearer token of scrapes, and the PEM files
-    `certificate` and `key`. Values are read when they are scraped: a turn that nobody asks in costs 0.2 microseconds.
+    `certificate` and `key`. Values are read when they are scraped: a turn that nobody asks in costs a microsecond.
     """
 
     def __init__(
