@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from threading import RLock
@@ -36,6 +36,7 @@ from workers.trial import Json
 FILE = "journal.sqlite"
 SNAPSHOT = "SELECT name, sequence, release, content, checksum FROM snapshot WHERE name = ?"
 FENCE = "SELECT epoch, state, (SELECT max(sequence) FROM entry) FROM search"
+OPEN = 32  # searches whose files stay open though only their headers were read; each has three
 BATCH = 2000  # rows per read: a reader holds no transaction while its caller thinks
 
 
@@ -71,7 +72,7 @@ class SqliteLog(Log):
         headers = []
         for path in sorted(self.folder.glob(f"*/{FILE}")):
             try:
-                header = self._database(path.parent.name).header()
+                header = self._looked_at(path.parent.name)
             except UserError as error:  # one bad file must not hide the others
                 header = Header(path.parent.name, path.stat().st_mtime, {}, {}, 0, "damaged", str(error))
             if header is not None:
@@ -183,6 +184,14 @@ class SqliteLog(Log):
             if search not in self._open:
                 self._open[search] = Database(self.folder / search / FILE, create)
             return self._open[search]
+
+    def _looked_at(self, search: str) -> Header | None:
+        """The header of one among many searches; only the first few files stay open, a process may not have more."""
+        with self._lock:
+            if search in self._open or len(self._open) < OPEN:
+                return self._database(search).header()
+        with closing(Database(self.folder / search / FILE)) as database:
+            return database.header()
 
     def _known(self, search: str) -> Database:
         if search in self._open:

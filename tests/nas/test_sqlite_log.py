@@ -21,7 +21,7 @@ from nas.history import Entry
 from nas.journal import Journal
 from nas.log import STALE, FullError, Log
 from nas.logs import database
-from nas.logs.sqlite import FILE, SqliteLog
+from nas.logs.sqlite import FILE, OPEN, SqliteLog
 from nas.search import search
 from workers.errors import UserError
 
@@ -256,3 +256,15 @@ def test_a_driver_elsewhere_is_believed_until_it_is_silent(log: SqliteLog, monke
         log.acquire("try")
     connection.execute("UPDATE search SET heartbeat = heartbeat - ?", (STALE + 1,))
     assert log.acquire("try") == 2
+
+
+def test_a_look_at_many_searches_opens_few_of_their_files(tmp_path: Path) -> None:
+    for number in range(OPEN + 20):
+        with closing(SqliteLog(tmp_path)) as log:
+            log.create(f"s-{number}", {}, {})
+    with closing(SqliteLog(tmp_path)) as log:
+        assert len(log.searches()) == OPEN + 20
+        assert len(log.searches()) == OPEN + 20
+        assert len(log._open) <= OPEN
+        held = [entry for entry in Path("/proc/self/fd").iterdir() if str(tmp_path) in str(entry.resolve())]
+        assert len(held) <= 3 * OPEN
