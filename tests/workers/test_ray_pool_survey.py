@@ -85,7 +85,7 @@ def test_a_survey_obeys_the_allowance_ends_no_trial_and_asks_for_nothing_more_th
     staying = [post for post in rest if not post.leaving]
     assert len(staying) + do.hires <= max(target, 0)
     assert do.hires <= max(0, room + SPARE)
-    if do.hires == 0 and not any(post.leaving for post in rest):
+    if do.hires == 0 and not any(post.leaving or not post.up for post in rest):
         assert len(rest) >= min(target, room)
     assert (do.demand > 0) == (fixed is not None and target > room)
     again = survey([replace(post, place=i) for i, post in enumerate(rest)], cluster, SHARE, fixed, allowance)
@@ -98,6 +98,7 @@ def test_slots_follow_the_room_and_fixed_ones_wait_for_it_in_small_numbers() -> 
     assert survey([], cluster, SHARE, None, Unlimited()).hires == 5
     assert survey([], cluster, SHARE, 3, Unlimited()) == Survey(hires=3)
     assert survey([], cluster, SHARE, 500, Unlimited()) == Survey(hires=5 + SPARE, demand=500)
+    assert survey([], cluster, {"CPU": 0.01}, 300, Unlimited()).hires == 5 + SPARE, "not all at once"
     assert survey([], Cluster(), SHARE, None, Unlimited()) == Survey()
 
 

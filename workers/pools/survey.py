@@ -10,6 +10,7 @@ from workers.pools.allowance import Allowance
 from workers.pools.nodes import Cluster
 
 SPARE = 4  # slots that wait for room beyond what there is; they show Ray's autoscaler what is missing
+STARTS = 2  # actors of a node that start at once, or as many as it has cores: 100 that did on two made a load of 220
 BUNDLES = 1000  # what is asked of an autoscaler at once, at most
 
 
@@ -58,6 +59,7 @@ def survey(
     rest = [post for post in rest if post.node not in cluster.draining]
     misplaced = [post.place for post in rest if not post.up and post.shunned != cluster.silent]
     rest = sorted((post for post in rest if post.up or post.shunned == cluster.silent), key=_worth)
+    starts = SPARE + sum(max(STARTS, int(node.resources.get("CPU", 0))) for node in cluster.usable)
     wanted = room if fixed is None else fixed
     busy = sum(post.held > 0 or not post.up for post in rest)
     target = max(0, min(wanted, allowance.granted(wanted, room, len(rest), busy)))
@@ -68,7 +70,7 @@ def survey(
         (*misplaced, *(post.place for post in (*asked_back, *surplus) if not post.held)),
         tuple(post.place for post in surplus if post.held and not post.leaving),
         tuple(post.place for post in kept if post.leaving),
-        max(0, min(target, room + SPARE) - len(rest)),
+        max(0, min(target - len(rest), room + SPARE - len(rest), starts - sum(not post.up for post in rest))),
         min(target, BUNDLES) if fixed is not None and target > room else 0,
     )
 
