@@ -63,9 +63,12 @@ class Lookout:
                 request_resources(bundles=[])
 
     def _run(self) -> None:
-        while not self._ended.wait(PERIOD):
+        pause = PERIOD
+        while not self._ended.wait(pause):
+            began = time.monotonic()
             with suppress(Exception):  # whatever Ray raises here, it is an old sight that tells of it
                 self._look()
+            pause = max(0.0, PERIOD - (time.monotonic() - began))
 
     def _look(self) -> None:
         head = knock({"head": self._head})["head"]
