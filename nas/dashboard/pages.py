@@ -20,6 +20,7 @@ from nas.dashboard.shelf import Shelf
 from nas.dashboard.studio import Studio
 from nas.history import TrialRecord
 from nas.log import NAME
+from nas.remote.kept import place
 from nas.summary import budget
 from workers.artifacts import Artifacts
 from workers.errors import NotFoundError
@@ -75,7 +76,7 @@ class Pages:
         """What a trial left, a piece of its page: exhibits, tracebacks, logs."""
         record, search = self._record(request), request.path_params["search"]
         try:
-            found = papers(Artifacts.open(self.studio.artifacts(search)), search, record.trial.id)
+            found = papers(self._artifacts(search), search, record.trial.id)
         except Exception as error:  # the store may be out of reach; the rest of the page stands
             return HTMLResponse(render("part_files.html", papers=(), trouble=str(error), link=""))
         link = f"/searches/{search}/trials/{record.trial.id}/files"
@@ -84,8 +85,9 @@ class Pages:
     def file(self, request: Request) -> Response:
         """One file of a trial."""
         record, search = self._record(request), request.path_params["search"]
-        artifacts = Artifacts.open(self.studio.artifacts(search))
-        return file(artifacts, search, record.trial.id, _number(request, "attempt"), request.path_params["name"])
+        return file(
+            self._artifacts(search), search, record.trial.id, _number(request, "attempt"), request.path_params["name"]
+        )
 
     def enqueue(self, request: Request) -> Response:
         """The form for a candidate; its first values are those of a trial (`?from=N`), else of the best."""
@@ -141,6 +143,9 @@ class Pages:
 
     def _reading(self, request: Request, book: Book) -> Response:
         return self._page(request, "reading.html", {}, title=book.search, book=book)
+
+    def _artifacts(self, search: str) -> Artifacts:
+        return Artifacts.open(place(self.shelf.log, self.shelf.log.header(search)))
 
     def _book(self, request: Request) -> Book:
         search = request.path_params["search"]

@@ -83,11 +83,6 @@ class Studio:
         with self._lock:
             return self._plan(search).decisions.candidate(dict(values))
 
-    def artifacts(self, search: str) -> str:
-        """Where the files of a search are."""
-        with self._lock:
-            return self._plan(search).artifacts
-
     def _plan(self, search: str) -> Plan:
         from nas.recorded import current_plan
 
