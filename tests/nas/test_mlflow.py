@@ -18,7 +18,7 @@ from urllib.request import urlopen
 
 import pytest
 from histories import Invented
-from watching import watched
+from watched import watched
 
 from nas.history import Entry, History
 from nas.watchers.mlflow import Mlflow

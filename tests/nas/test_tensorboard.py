@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from histories import Invented
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from watching import POOL, fed, watched
+from watched import POOL, fed, watched
 
 from nas.history import Entry, History
 from nas.watchers import tensorboard

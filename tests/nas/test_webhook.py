@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from histories import Invented
-from watching import watched
+from watched import watched
 
 from nas.watchers import webhook
 from nas.watchers.webhook import Webhook
