@@ -173,7 +173,9 @@ def test_a_snapshot_that_cannot_be_trusted_is_not_read(spoil: object, tmp_path: 
     log = SqliteLog(tmp_path)
     epoch, _ = written(log)
     assert callable(spoil)
-    log.keep("long", epoch, spoil(snapshot(current(log, log.header("long")))))
+    found = current(log, log.header("long"))
+    found._asked += 1_000_000  # so that it shows whether it was read
+    log.keep("long", epoch, spoil(snapshot(found)))
     assert from_snapshot(log) == whole(log)
     log.close()
 
