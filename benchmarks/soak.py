@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py [--pool local|ray] [--minutes 60] [--every 10] [--json]
 
-One driver runs search after search, 500 trials of a few milliseconds each, on one pool of two workers, a journal on
+One driver runs search after search, 500 trials of a few milliseconds each, on one pool of two workers, with journals on
 disk and a store of two shards to which every trial pushes. A search's history is in its driver, and grows with it by
 design; so searches are short, and what grows from one to the next is a leak. This process looks at all that the driver
 has started, and adopts what is left behind. After a warm-up of a quarter of the time a line is fitted to each series;
@@ -23,6 +23,7 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +68,17 @@ def drive(folder: Path, pool_name: str) -> None:
     with closing(open_store(folder / "store", Policy((Group(SGD(0.001)),)), shards=2)) as store:
         store.create({name: np.zeros(1000, np.float32) for name in ("a", "b")})
         with closing(Plan.of(job).pool()) as pool:
-            while going_on:
-                with closing(open_log(str(folder))) as log:
+            for number in count():
+                if not going_on:
+                    break
+                with closing(open_log(str(folder / "searches" / str(number)))) as log:
                     name = start(job, log)
                     journal = Journal(log, name, log.acquire(name))
                     with closing(replace(Plan.of(job), search=name).strategy()) as strategy:
                         search(strategy, pool, journal)
                     journal.release("finished")
-                with (folder / "trials").open("a") as count:
-                    count.write(f"{len(journal.history.trials)}\n")
+                with (folder / "trials").open("a") as told:
+                    told.write(f"{len(journal.history.trials)}\n")
                 gc.collect()
 
 
