@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lint types imports mutate clean
+.PHONY: help demo walk test test-all check lint types imports mutate clean
 
 help:
 	@echo "make demo      search, retrain and export on the embedded digits (about four minutes on two cores)"
+	@echo "make walk      submit to a cluster of two nodes, watch, lose a node and the driver, resume, export (some five minutes)"
 	@echo "make test      the test suite (under 15 minutes on two cores)"
 	@echo "make test-all  the same, then what is slow or needs servers, then the mutations (under an hour)"
 	@echo "make check     lint, types and import rules"
@@ -31,6 +32,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -q -m "not slow"
+
+walk: $(VENV)/.installed-test
+	@$(BIN)/python examples/walk.py --pictures docs/pictures
 
 test-all: check test mutate
 	@$(BIN)/python -m pytest -q -m slow
