@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from workers.pools.ray import Ray
 from workers.setup import Setup
 from workers.trial import Attempt, Result, Trial
 
+Record = Callable[[str, object], None]  # into the file of `pytest --junitxml`, in seconds
 NOTICED = 30.0  # seconds; some six are promised, and machines are busy; Ray itself takes a minute
 TRAINING = '''
 import os
@@ -143,7 +146,9 @@ def busy_for(work: Work, seconds: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_who_vanishes_is_given_up_in_seconds_and_who_is_back_is_not_trusted(cluster: RayCluster, work: Work) -> None:
+def test_who_vanishes_is_given_up_in_seconds_and_who_is_back_is_not_trusted(
+    cluster: RayCluster, work: Work, record_property: Record
+) -> None:
     here, away = cluster.add_node(1), cluster.add_node(1)
     work.slots(2)
     pids = {number: work.submit(number) for number in (1, 2)}
@@ -155,7 +160,8 @@ def test_who_vanishes_is_given_up_in_seconds_and_who_is_back_is_not_trusted(clus
     thaw(*away.workers)
 
     cluster.partition(away)
-    assert work.until(lambda: bool(work.results)) < NOTICED
+    record_property("cable", pulled := work.until(lambda: bool(work.results)))
+    assert pulled < NOTICED
     result = work.result(lost)
     assert (result.outcome, result.error) == (Outcome.LOST, "its node is gone")
     work.slots(1)
@@ -172,7 +178,7 @@ def test_who_vanishes_is_given_up_in_seconds_and_who_is_back_is_not_trusted(clus
     assert work.pool.free == 1, "the node that is gone gets nothing"
 
     cluster.heal(away)
-    work.slots(2)
+    record_property("healed", work.slots(2))
     until(lambda: worker not in away.workers, "the end of the old worker")
     assert work.results == []
     fresh = {number: work.submit(number) for number in (3, 4)}
@@ -182,20 +188,25 @@ def test_who_vanishes_is_given_up_in_seconds_and_who_is_back_is_not_trusted(clus
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_slots_come_and_go_with_hosts_and_none_at_all_is_waited_out(cluster: RayCluster, work: Work) -> None:
+def test_slots_come_and_go_with_hosts_and_none_at_all_is_waited_out(
+    cluster: RayCluster, work: Work, record_property: Record
+) -> None:
     assert (work.pool.free, work.pool.busy) == (0, 0)
     busy_for(work, 2)
     first = cluster.add_node(1)
     assert work.slots(1) < NOTICED
     second = cluster.add_node(1)
-    assert work.slots(2) < NOTICED
+    record_property("joined", joined := work.slots(2))
+    assert joined < NOTICED
     for number in (1, 2):
         work.submit(number)
     cluster.kill_node(first, silently=True)
-    assert work.until(lambda: bool(work.results)) < NOTICED
+    record_property("host", off := work.until(lambda: bool(work.results)))
+    assert off < NOTICED
     work.slots(1)
-    cluster.kill_node(second)
-    assert work.until(lambda: len(work.results) == 2) < NOTICED
+    os.kill(second.raylet, signal.SIGKILL)
+    record_property("raylet", killed := work.until(lambda: len(work.results) == 2))
+    assert killed < NOTICED
     assert {result.outcome for result in work.results} == {Outcome.LOST}
     work.slots(0)
     cluster.add_node(1)
