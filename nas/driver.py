@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -12,7 +12,7 @@ from typing import final
 
 from nas.driver_log import DriverLog
 from nas.earlier import requests
-from nas.history import Entry, History, spell
+from nas.history import History
 from nas.interrupt import GRACE, Interrupt
 from nas.job import Job
 from nas.jobfile.plugins import beside
@@ -128,17 +128,6 @@ def extend(search: str, log: Log, overrides: Mapping[str, Json]) -> None:
     Plan.of(after, search)
     record = after.json()
     log.request(search, "extend", {key: record[key] for key in overrides})
-
-
-def elapsed(entries: Iterable[Entry]) -> float:
-    """The seconds that drivers have worked on a search: the time between entries, without that between drivers."""
-    seconds, before = 0.0, None
-    for entry in entries:
-        if entry.kind == "request":
-            continue  # from another process, at any time
-        seconds += spell(entry, before)
-        before = entry.time
-    return seconds
 
 
 @final

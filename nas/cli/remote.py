@@ -128,12 +128,13 @@ def _watch(log: Log, search: str, quiet: bool) -> None:
 
     from nas.cli.ending import conclude
     from nas.cli.output import remark
-    from nas.driver import elapsed
     from nas.live import view
     from nas.remote.following import follow
+    from nas.standing import current
     from nas.summary import goal, state
 
-    aim = goal(search, log.header(search).job, elapsed(log.entries(search)))
+    header = log.header(search)
+    aim = goal(search, header.job, current(log, header).history.worked)
     try:
         with view(replace(aim, hint="Ctrl-C looks away, and the search goes on"), quiet) as shown:
             header = follow(search, log, shown)

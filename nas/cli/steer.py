@@ -120,12 +120,14 @@ def enqueue(
 def _drive(log: Log, search: str, quiet: bool, force: bool = False) -> None:
     """Drive `search` to its end, shown on stderr; leaves with the exit code that says how it ended."""
     from nas.cli.ending import conclude
-    from nas.driver import drive, elapsed
+    from nas.driver import drive
     from nas.live import view
     from nas.recorded import current_job
+    from nas.standing import current
     from nas.summary import goal
 
-    aim = goal(search, current_job(log, search).json(), elapsed(log.entries(search)))
+    spent = current(log, log.header(search)).history.worked
+    aim = goal(search, current_job(log, search).json(), spent)
     with view(aim, quiet) as progress:
         ending = drive(search, log, progress, force)
     conclude(log, search, ending.state, ending.reason, f"nas resume {search}", quiet)
