@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO, final
 
 from nas.history import History, TrialRecord
+from nas.printable import printable
 from nas.quantities import duration, metric
 from nas.tally import RUNG, Tally
 from workers.objectives import Objective
@@ -198,7 +199,7 @@ class Lines:
         self.stream.flush()
 
     def _write(self, text: str) -> None:
-        self.stream.write(f"{text}\n")
+        self.stream.write(f"{printable(text)}\n")
         self.stream.flush()
 
 
@@ -230,14 +231,15 @@ class Terminal:
         lines: list[RenderableType] = [
             Text.assemble((moment.goal.name, "bold"), f"  {doing}"),
             Text(moment.trials),
-            Text(moment.best or "none completed yet", style="green" if moment.best else "dim"),
+            Text(printable(moment.best) or "none completed yet", style="green" if moment.best else "dim"),
         ]
         grid = Table(box=None, pad_edge=False, header_style="dim")
         for title in ("running", "arm", "epoch", "metrics"):
             grid.add_column(title)
         for record in running[:SHOWN]:
             epoch, metrics = record.curve[-1] if record.curve else (0, {})
-            grid.add_row(str(record.trial.id), record.arm, f"{epoch}/{record.trial.epochs}", _metrics(metrics))
+            cells = (str(record.trial.id), record.arm, f"{epoch}/{record.trial.epochs}", _metrics(metrics))
+            grid.add_row(*map(printable, cells))
         if running:
             lines.append(grid)
         if len(running) > SHOWN:

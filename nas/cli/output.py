@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from nas.printable import printable
 from nas.strict import strict
 
 Json: TypeAlias = Any  # as in `workers.trial`, which a message about a shadowed `workers` must do without
@@ -20,20 +21,19 @@ def write_json(value: Json) -> None:
 
 
 def write(text: str = "") -> None:
-    """A line on stdout, as it is, at once: whoever reads the other end of a pipe waits for it."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """A line on stdout, at once: whoever reads the other end of a pipe waits for it."""
+    _write(printable(text))
 
 
 def remark(text: str) -> None:
     """A line on stderr."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{printable(text)}\n")
 
 
 def complain(text: str) -> None:
     """An error on stderr, marked as one."""
     mark = "\x1b[31merror:\x1b[0m" if sys.stderr.isatty() else "error:"
-    sys.stderr.write(f"{mark} {text}\n")
+    sys.stderr.write(f"{mark} {printable(text)}\n")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -45,13 +45,13 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[
     for title in titles:
         grid.add_column(title, justify="right" if title in right else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(printable, row))
     width = None if sys.stdout.isatty() else WIDE
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as drawn:
         console.print(grid)
     for line in drawn.get().splitlines():
-        write(line.rstrip())
+        _write(line.rstrip())
 
 
 def pairs(items: Mapping[str, str]) -> None:
@@ -62,3 +62,8 @@ def pairs(items: Mapping[str, str]) -> None:
         write(f"{name:<{width}}  {first}".rstrip())
         for line in rest:
             write(f"{'':<{width}}  {line}".rstrip())
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -82,6 +82,7 @@ def _frame(rows: list[dict[str, Any]]) -> RenderableType:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     """One row as people read it."""
+    from nas.printable import printable
     from nas.quantities import duration, score
 
     of = f" of {row['budget']}" if row["budget"] is not None else ""
@@ -90,7 +91,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
     slots = f"{row['running']}/{row['slots']}" if row["slots"] else "-"
     improved = "-" if row["since_improvement"] is None else f"{duration(max(0.0, row['since_improvement']))} ago"
     trials = f"{row['done']}{of}"
-    return [row["search"], row["state"], trials, str(row["running"]), best, pace, slots, improved, row["driver"] or "-"]
+    number, driver = str(row["running"]), row["driver"] or "-"
+    cells = row["search"], row["state"], trials, number, best, pace, slots, improved, driver
+    return [printable(cell) for cell in cells]
 
 
 @contextmanager
