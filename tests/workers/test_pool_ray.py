@@ -17,6 +17,7 @@ from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.plugins import Spec
 from workers.pool import Event, Slots
+from workers.pools.cluster import connect
 from workers.pools.ray import Ray
 from workers.setup import Setup
 from workers.trial import Attempt, Result, Trial
@@ -57,14 +58,22 @@ train.decisions = {}
 """
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+@pytest.fixture(scope="module")
+def raylets() -> Iterator[Any]:
+    """A head of one core, which takes a quarter of a minute to start on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     yield cluster
-    ray.shutdown()
     cluster.shutdown()
+
+
+@pytest.fixture
+def cluster(raylets: Any) -> Iterator[Any]:
+    """This process as a driver of it."""
+    ray.init(address=raylets.address, log_to_driver=False, logging_level="ERROR")
+    yield raylets
+    ray.shutdown()
 
 
 def collect(pool: Ray, events: list[Event], slots: int) -> None:
@@ -128,6 +137,29 @@ def test_what_this_machine_cannot_give_is_refused() -> None:
 def test_a_cluster_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
         Ray(Setup("s", Spec("gated:train")), address="127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        Exception("The current node timed out during startup. This could happen because"),
+        TimeoutError("Timed out after 30 seconds while waiting for node to startup"),
+        RuntimeError("Failed to start GCS. Last connection error: none"),
+    ],
+)
+def test_a_busy_machine_gets_three_times_as_long_for_our_own_cluster(
+    late: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def init(**options: Any) -> None:
+        tries.append(options["address"])
+        raise late
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(UserError, match="does not come up on this machine, though it was started 3 times"):
+        connect("local", {"CPU": 1.0, "GPU": 0.0}, 1)
+    assert tries == ["local"] * 3
 
 
 @pytest.mark.parametrize(("slots", "depth", "named"), [(0, 1, "slots"), (1, 0, "depth")])

@@ -19,7 +19,8 @@ from workers.errors import UserError
 from workers.pools.access import PATH, TOKEN, alone, check_version, introduced
 
 LOCAL = "local"  # the address of a cluster that is started here, and is ours
-LATE = "timed out during startup"
+LATE = ("timed out", "failed to start gcs")  # what Ray says, each in several places, of a part that is not up yet
+TRIES = 3
 OBJECT_STORE = 80_000_000  # bytes; what passes through it here is JSON
 
 
@@ -79,18 +80,19 @@ def _begin(address: str, options: Mapping[str, Any]) -> None:
 
 
 def _patiently(options: Mapping[str, Any]) -> None:
-    """`ray.init`, once more where a busy machine was slower than Ray allows, 30 s."""
-    for last in (False, True):
+    """`ray.init`; of our own cluster anew where a busy machine was slower than Ray allows, 30 s for each part of it."""
+    for left in reversed(range(TRIES)):
         try:
             ray.init(**options)
             return
-        except Exception as error:  # a plain one of Ray's
-            if LATE not in str(error):
+        except Exception as error:  # of many kinds, some of them plain ones
+            if options["address"] != LOCAL or not any(words in str(error).lower() for words in LATE):
                 raise
-            if last:
+            ray.shutdown()
+            if not left:
                 raise UserError(
-                    "Ray does not come up on this machine within 30 s: it is too busy, or short of memory. "
-                    "Try again later, or name the address of a cluster"
+                    f"Ray does not come up on this machine, though it was started {TRIES} times and given 30 s each: "
+                    "the machine is too busy, or short of memory. Try again later, or name the address of a cluster"
                 ) from error
 
 
