@@ -59,6 +59,13 @@ class Chaos:
         _, errors = driver.communicate(timeout=400)
         assert driver.returncode == code, errors.decode()[-3000:]
 
+    def goes_on(self, driver: subprocess.Popen[bytes]) -> None:
+        """Hold that a driver still lives, and leave it the cores for a moment; if not, show what it said."""
+        if driver.poll() is not None:
+            _, errors = driver.communicate()
+            raise AssertionError(f"the driver has ended with {driver.returncode}: {errors.decode()[-3000:]}")
+        time.sleep(0.005)
+
     def kill(self, moment: str, count: int) -> None:
         """The life of a driver that ends in its own blow."""
         self.ends(self.drive(moment, count), -signal.SIGKILL)
@@ -66,7 +73,8 @@ class Chaos:
 
     def kill_worker(self, driver: subprocess.Popen[bytes], spared: set[int]) -> None:
         """Kill a worker in the middle of a trial, and no trial twice: its third loss would be its fault."""
-        while driver.poll() is None:
+        while True:
+            self.goes_on(driver)
             for line in chaos_trial.in_flight(self.ledger):
                 if line.trial not in spared:
                     spared.add(line.trial)
@@ -160,12 +168,12 @@ def test_a_cluster_whose_workers_raylet_and_driver_are_killed(tmp_path: Path) ->
     for _ in range(3):
         chaos.kill_worker(driver, spared)
     while not (flying := chaos_trial.in_flight(chaos.ledger)):
-        assert driver.poll() is None
+        chaos.goes_on(driver)
     spared |= {line.trial for line in flying}
     os.kill(_raylet(driver.pid), signal.SIGKILL)
     chaos.killed()
     while {line.pid for line in chaos_trial.in_flight(chaos.ledger)} <= {line.pid for line in flying}:
-        assert driver.poll() is None, "the pool begins anew with another raylet, so the driver needs no help"
+        chaos.goes_on(driver)  # the pool begins anew with another raylet, so the driver needs no help
     chaos.kill_worker(driver, spared)
     driver.kill()
     chaos.ends(driver, -signal.SIGKILL)
@@ -201,7 +209,7 @@ def test_thirty_killed_drivers(tmp_path: Path) -> None:
         driver = chaos.drive()
         before = len(chaos_trial.read(chaos.ledger))
         while not chaos_trial.in_flight(chaos.ledger) or len(chaos_trial.read(chaos.ledger)) < before + 2:
-            assert driver.poll() is None
+            chaos.goes_on(driver)
         time.sleep(0.1 * generator.random())
         driver.kill()
         chaos.ends(driver, -signal.SIGKILL)
