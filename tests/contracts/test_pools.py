@@ -217,7 +217,8 @@ def test_what_a_trial_prints_is_no_result(name: str, start: Open, capfd: pytest.
     found = results(pool, pool.busy)
     assert {result.outcome for result in found} == {Outcome.COMPLETED}
     if name not in IN_THE_DRIVER:
-        assert capfd.readouterr().out == ""
+        said = capfd.readouterr().out  # Ray tells a driver, there and late, of workers that died in earlier tests
+        assert not [words for words in ("trial_id", "not json", "nor this") if words in said]
 
 
 @pytest.mark.parametrize("name", PROCESSES)
