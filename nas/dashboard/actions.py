@@ -16,6 +16,7 @@ from nas.summary import state
 from workers.trial import Json
 
 LIMITS = ("trials", "epochs", "seconds")
+LONGEST = 18  # digits of a whole number: SQLite and PostgreSQL take no more
 
 
 @final
@@ -67,12 +68,19 @@ async def body(request: Request) -> Mapping[str, Json]:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refusal(415, "That is not JSON", "Actions are sent as application/json.")
     try:
-        found = json.loads(await request.body())
+        found = json.loads(await request.body(), parse_int=_whole)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # halves of characters are in no file
     except (ValueError, RecursionError):
         raise Refusal(400, "That is not JSON", "What was sent cannot be read as JSON.") from None
     if not isinstance(found, dict):
         raise Refusal(400, "That is not JSON", "An object is needed: {...}.")
     return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST:
+        raise ValueError(digits)
+    return int(digits)
 
 
 def _when(driven: bool, search: str) -> str:

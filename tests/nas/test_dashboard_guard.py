@@ -233,6 +233,18 @@ def test_only_json_of_a_bounded_size_is_read(steering: ASGIApp) -> None:
     assert ask(steering, path, "POST", {**BEARER, "content-length": "-1"}, b"{}").status == 413
 
 
+@pytest.mark.parametrize("path", ["/login", "/searches/cells-7/enqueue", "/searches/cells-7/extend"])
+@pytest.mark.parametrize(
+    "value",
+    [rb'"\ud800"', b"1" + 400 * b"0", b"NaN", b"-Infinity", b"9" * 19, 20_000 * b"[", rb'{"\udfff": 1}'],
+    ids=["half a character", "beyond floats", "no number", "without end", "beyond databases", "deep", "half a name"],
+)
+def test_what_no_file_can_hold_is_refused(steering: ASGIApp, path: str, value: bytes) -> None:
+    for key in (b"token", b"candidate", b"budget"):
+        answer = ask(steering, path, "POST", {**OWN, **BEARER}, b'{"%s": %s}' % (key, value))
+        assert answer.status == 400
+
+
 def test_every_answer_is_locked_down(looking: ASGIApp) -> None:
     for path in ("/", "/searches/cells-7", "/nowhere", "/searches/..", "/static/dashboard.js"):
         headers = ask(looking, path).headers
