@@ -56,7 +56,10 @@ class Connection:
                     with explained(), self._connection.transaction(), self._connection.cursor() as cursor:
                         answer = work(cursor)
                 except UserError as error:
-                    if not (self._broken(error.__cause__) and self._may_wait()):
+                    if not self._broken(error.__cause__):
+                        self._until = None  # the server has answered
+                        raise
+                    if not self._may_wait():
                         raise
                     self._connection.close()
                     time.sleep(PAUSE)

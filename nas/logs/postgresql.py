@@ -6,6 +6,7 @@ import difflib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, final
 
 from nas.history import Entry
@@ -52,7 +53,7 @@ class PostgresqlLog(Log):
     def __init__(self, place: str, patience: float = PATIENCE) -> None:
         self.place = place
         self._connection = Connection(place, patience)
-        self._doubt: dict[str, _Doubt] = {}  # by search; one thread of a process writes to one
+        self._doubt: dict[tuple[str, int], _Doubt] = {}  # by search, and the thread that writes to it
         try:
             self._migrate()
         except BaseException:
@@ -188,18 +189,20 @@ class PostgresqlLog(Log):
         A write that nobody has heard to be committed is kept in mind; the next one, which begins with the same entries
         then, looks for it once the row is locked, and so once what had locked it before has been decided.
         """
+        writer = search, get_ident()
+        wanted = tuple(entries)  # the caller may lengthen its list before it comes again
 
         def write(cursor: Cursor) -> int:
             lock(cursor)
-            doubt = self._doubt.get(search, _Doubt(0, ()))
-            there, last = doubt.there(cursor, search, entries)
-            if there == len(entries):
+            doubt = self._doubt.get(writer, _Doubt(0, ()))
+            there, last = doubt.there(cursor, search, wanted)
+            if there == len(wanted):
                 return last
-            self._doubt[search] = _Doubt(there, entries, _last(cursor, search))
-            return _insert(cursor, search, entries[there:])
+            self._doubt[writer] = _Doubt(there, wanted, _last(cursor, search))
+            return _insert(cursor, search, wanted[there:])
 
         last = self._connection.run(write)
-        self._doubt.pop(search, None)
+        self._doubt.pop(writer, None)
         return last
 
     def _migrate(self) -> None:
@@ -229,13 +232,13 @@ class _Doubt:
     """A write of `entries` behind the sequence `last`, without its first `before`, of whose end nobody has heard."""
 
     before: int
-    entries: Sequence[Entry]
+    entries: tuple[Entry, ...]
     last: int = 0
 
-    def there(self, cursor: Cursor, search: str, wanted: Sequence[Entry]) -> tuple[int, int]:
+    def there(self, cursor: Cursor, search: str, wanted: tuple[Entry, ...]) -> tuple[int, int]:
         """How many of `wanted` are written, and where the last of them is; the search's row is locked."""
         count = len(self.entries)
-        if not count or list(wanted[:count]) != list(self.entries):
+        if not count or wanted[:count] != self.entries:
             return 0, 0
         first = self.entries[self.before]
         row = cursor.execute(

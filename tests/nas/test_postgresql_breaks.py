@@ -167,6 +167,45 @@ def test_who_gives_up_and_comes_again_with_more_writes_nothing_twice(wire: Wire,
     assert [one.sequence for one in log.entries("try")] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("fate", ["lost before", "lost after"])
+def test_what_is_added_to_a_write_in_doubt_is_written_too(wire: Wire, fate: str) -> None:
+    log = PostgresqlLog("anywhere", patience=0.05)
+    log.create("try", {}, {})
+    epoch, buffer = log.acquire("try"), [entry(1)]
+    wire.fates = [fate, *["refused"] * 100_000]
+    with pytest.raises(UserError, match="cannot be used"):
+        log.append("try", epoch, buffer)
+    wire.fates = []
+    buffer.append(entry(2))  # as a journal does with what it could not write
+    assert log.append("try", epoch, buffer) == 3
+    assert notes(log) == [1, 2]
+
+
+def test_who_writes_beside_a_write_in_doubt_takes_no_doubt_away(wire: Wire) -> None:
+    log = PostgresqlLog("anywhere", patience=0.05)
+    log.create("try", {}, {})
+    epoch = log.acquire("try")
+    wire.fates = ["lost after", *["refused"] * 100_000]
+    with pytest.raises(UserError, match="cannot be used"):
+        log.append("try", epoch, [entry(1)])
+    wire.fates = []
+    other = threading.Thread(target=log.request, args=("try", "stop", {}))
+    other.start()
+    other.join()
+    log.append("try", epoch, [entry(1)])
+    assert notes(log) == [1]
+
+
+def test_a_mistake_of_the_caller_uses_up_no_patience(wire: Wire) -> None:
+    log = PostgresqlLog("anywhere", patience=0.05)
+    wire.fates = ["refused"]
+    with pytest.raises(UserError, match="there is no search"):
+        log.header("nothing")
+    time.sleep(0.06)  # the patience with a server that was away, and is back
+    wire.fates = ["refused"]
+    assert log.searches() == []
+
+
 def test_creating_acquiring_asking_and_letting_go_happen_once(wire: Wire) -> None:
     log = PostgresqlLog("anywhere")
     wire.fates = ["lost after"]
