@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread, get_ident
-from types import TracebackType
 from typing import final
 
 from workers import footprint
@@ -58,8 +57,14 @@ class MemoryLimit:
             return
         self._watch = watch = _Watch(self.limit)
         try:
-            with watch:
+            try:
+                watch.begin()
                 yield
+            finally:
+                try:
+                    watch.end()
+                except ExceededError:  # it was under way when the child ended, and comes wherever a function begins
+                    watch.end()
         except Exception:  # what a child makes of being told is no other failure
             if not watch.found:
                 raise
@@ -112,27 +117,21 @@ class _Watch:
         """Whether the child has gone on for too long."""
         return self._since > 0 and time.monotonic() - self._since > GRACE
 
-    def __enter__(self) -> None:
+    def begin(self) -> None:
         if not _uses_cuda():  # whose driver reserves as much address space as it likes
             room = footprint.data(os.getpid()) + self.limit + SLACK
             hard = self._bounds[1]
             self._bound(room if hard == resource.RLIM_INFINITY else min(room, hard))
         self._thread.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self._end()
-        except ExceededError:  # it was under way when the child ended
-            self._end()
-
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Tell the child nothing more, and bound nothing; may be called twice, and where `begin` has failed."""
         with self._telling:
             self._over.set()
             _raise(self._child, None)
         self._bound(self._bounds[0])
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         own, relatives, look_at, tell_at, pause = os.getpid(), list[int](), 0.0, 0.0, 0.0

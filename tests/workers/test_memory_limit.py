@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -18,8 +21,9 @@ from hypothesis import strategies as st
 
 from nas.job import Job
 from search_spaces.decisions import Candidate
-from workers import footprint
+from workers import footprint, memory_limit
 from workers.errors import UserError
+from workers.memory_limit import MemoryLimit
 from workers.objectives import Outcome
 from workers.plugins import Spec
 from workers.pool import Pool
@@ -148,6 +152,39 @@ def test_a_job_says_it_before_anything_runs(tmp_path: Path) -> None:
         Job.parse(job)
     Job.parse({**job, "pool": {"name": "local", "memory": "2 GB"}})
     Job.parse({**job, "pool": {"name": "ray", "memory": 2_000_000_000}})
+
+
+def watches() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "memory limit"]
+
+
+def test_what_is_told_as_the_watch_ends_leaves_neither_bound_nor_thread() -> None:
+    """An exception that another thread raises may come where a function begins; a trace can raise it just there."""
+    before, trace, told = resource.getrlimit(resource.RLIMIT_DATA), sys.gettrace(), list[str]()
+
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if code.co_filename == memory_limit.__file__ and code.co_name in ("__exit__", "end") and not told:
+            told.append(event)
+            raise memory_limit.ExceededError
+
+    with suppress(MemoryError), MemoryLimit(footprint.held(os.getpid()) + 1000 * MB).watched():
+        sys.settrace(interrupt)
+    sys.settrace(trace)
+    assert told == ["call"]
+    assert (resource.getrlimit(resource.RLIMIT_DATA), watches()) == (before, [])
+
+
+def test_a_host_that_has_no_room_for_a_watch_keeps_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = MemoryLimit(footprint.held(os.getpid()) + 1000 * MB)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="new thread"), limit.watched():
+        raise AssertionError
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
 @given(st.integers(1, 10**15))
