@@ -21,6 +21,7 @@ from workers.errors import DivergedError, UserError, in_words
 from workers.lineage import CHECKPOINT, Lineage, settle
 from workers.objectives import Outcome
 from workers.pool import Progress
+from workers.redaction import redacted_text
 from workers.seeds import derived
 from workers.setup import Setup
 from workers.spoken import TRACEBACK
@@ -112,7 +113,7 @@ class Child:
             self.metrics = self.known  # a strategy is to hear the worst value seen, not the last before it went wrong
         if self.outcome is Outcome.FAILED and not isinstance(failure, (*EXPECTED, OverTimeError)):
             with contextlib.suppress(UserError):  # what went wrong matters more than a full disk
-                self._put(TRACEBACK, "".join(traceback.format_exception(failure)).encode())
+                self._put(TRACEBACK, redacted_text("".join(traceback.format_exception(failure))).encode())
         failure.__traceback__ = None  # its frames hold the network
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
@@ -286,7 +287,7 @@ class Child:
 
 def judge(failure: Exception) -> tuple[Outcome, str]:
     """What an exception of a child means, and how to say it in one line."""
-    text = " ".join(str(failure).split())
+    text = redacted_text(" ".join(str(failure).split()))
     if isinstance(failure, draining.DrainedError):
         return Outcome.STOPPED, text
     if isinstance(failure, InfeasibleError):

@@ -6,6 +6,8 @@ import traceback
 from functools import cache
 from pathlib import Path
 
+from workers.redaction import redacted_text
+
 
 class UserError(Exception):
     """The value, the rule and the remedy, in one or two sentences; shown without a traceback."""
@@ -24,8 +26,8 @@ class DamagedError(UserError):
 
 
 def in_words(error: BaseException, most: int = 500) -> str:
-    """An error that nobody foresaw, in one line: its kind, what it says, and where its cause is in a user's code."""
-    kind, text = type(error).__name__, " ".join(str(error).split())[:most]
+    """An error that nobody foresaw, in one line: its kind, what it says (no passwords), and where a user's code caused it."""
+    kind, text = type(error).__name__, redacted_text(" ".join(str(error).split()))[:most]
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(_foreign())]
     place = f" ({Path((own or frames)[-1].filename).name}, line {(own or frames)[-1].lineno})" if frames else ""

@@ -148,7 +148,7 @@ def failing(log: Log, search: str) -> Iterator[None]:
     except UserError as error:
         with suppress(UserError, Superseded):
             if log.header(search).state == "created":
-                log.release(search, log.acquire(search), "failed", str(error))
+                log.release(search, log.acquire(search), "failed", redacted_text(str(error)))
         raise
 
 
