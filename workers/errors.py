@@ -26,7 +26,7 @@ class DamagedError(UserError):
 
 
 def in_words(error: BaseException, most: int = 500) -> str:
-    """An error that nobody foresaw, in one line: its kind, what it says (no passwords), and where a user's code caused it."""
+    """An error that nobody foresaw, in one line: its kind, what it says, and where its cause is in a user's code."""
     kind, text = type(error).__name__, redacted_text(" ".join(str(error).split()))[:most]
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(_foreign())]

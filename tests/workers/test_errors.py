@@ -18,7 +18,7 @@ def caught(text: str) -> str:
 
 def test_the_place_is_in_the_users_code_and_not_in_the_library_that_raised() -> None:
     assert caught("{").startswith("JSONDecodeError: Expecting property name")
-    assert "(test_errors.py, line 12)" in caught("{")
+    assert "(test_errors.py, line 13)" in caught("{")
 
 
 def test_an_error_without_a_word_or_a_place_is_its_kind() -> None:
