@@ -66,6 +66,27 @@ def test_a_pool_waits_for_no_answer_and_keeps_the_last_one() -> None:
     assert desk.left == ["a"]
 
 
+def test_what_was_granted_counts_as_held_however_long_the_driver_looks_away() -> None:
+    """A strategy thinks for a minute after its pool was told of 6 slots, and the thread goes on renewing the lease."""
+    told, granted = [], [6]
+
+    def ask(claim: str) -> str:
+        told.append(Claim(**json.loads(claim)))
+        return json.dumps({"granted": granted[0], "owed": 0.0})
+
+    allowance = Leased("a", 1.0, None, ask, lambda: None)
+    try:
+        _soon(lambda: allowance.granted(6, 6, 0, 0) == 6)
+        granted[0] = 2
+        _soon(lambda: told[-1].granted == 2)
+        assert told[-1].held == 6
+        assert allowance.granted(6, 6, 6, 6) == 2
+        assert allowance.granted(6, 6, 2, 2) == 2
+        _soon(lambda: told[-1].held == 2)
+    finally:
+        allowance.close()
+
+
 def test_members_tell_a_new_broker_what_they_have() -> None:
     desk = Desk()
     a, b = desk.member("a"), desk.member("b")
@@ -113,10 +134,10 @@ def test_a_broker_whose_last_member_leaves_ends(monkeypatch: pytest.MonkeyPatch)
     broker = Broker(settle=0.0)
     assert json.loads(broker.renew(json.dumps({"search": "a", "room": 2, "wanted": 2, "held": 0})))["granted"] == 2
     broker.renew(json.dumps({"search": "b", "room": 2, "wanted": 2, "held": 0}))
-    broker.leave("a")
+    assert not broker.leave("a")
     assert broker.members() == ["b"]
     assert not ended.is_set()
-    broker.leave("b")
+    assert broker.leave("b")
     assert ended.wait(20)
 
 

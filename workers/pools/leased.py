@@ -47,11 +47,13 @@ class Leased(Allowance):
 
     def granted(self, wanted: int, room: int, held: int, busy: int) -> int:
         wanted = self._in_use(wanted, held, busy)
+        granted = min(wanted, self._lease.granted)
+        held = max(held, granted)  # what is hired after this counts, or a lease that shrinks soon would not know of it
         claim = Claim(self._base.search, room, wanted, held, weight=self._base.weight, quota=self._base.quota)
         if claim != self._claim:
             self._claim = claim
             self._news.set()
-        return min(wanted, self._lease.granted)
+        return granted
 
     def close(self) -> None:
         if not self._ended.is_set():
@@ -113,8 +115,8 @@ def lease(broker: str, own: bool, search: str, weight: float, quota: int | None)
         return said
 
     def leave() -> None:
-        if found and ray.is_initialized():
-            ray.get(found[0].leave.remote(member), timeout=ANSWER)
+        if found and ray.is_initialized() and ray.get(found[0].leave.remote(member), timeout=ANSWER):
+            ray.kill(found[0])  # who comes at this moment makes another
 
     return Leased(member, weight, quota, ask, leave)
 
