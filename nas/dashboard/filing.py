@@ -75,10 +75,10 @@ def _paper(artifacts: Artifacts, search: str, stored: Stored) -> Paper:
     if suffix == "json":
         try:
             record = json.loads(text)
-        except ValueError:
-            record = None
-        if isinstance(record, dict) and record.get("kind") == "attention":
-            return Paper(stored, after, "attention", attention=_attention(record))
+            if record["kind"] == "attention":
+                return Paper(stored, after, "attention", attention=_attention(record))
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+            pass  # another's JSON, or a map that is none: shown as it stands
     return Paper(stored, after, "text", text)
 
 

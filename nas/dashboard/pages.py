@@ -24,6 +24,7 @@ from nas.remote.kept import place
 from nas.summary import budget
 from workers.artifacts import Artifacts
 from workers.errors import NotFoundError
+from workers.redaction import redacted_text
 
 
 @final
@@ -69,7 +70,7 @@ class Pages:
             sketch = self.studio.draw(request.path_params["search"], record.trial.id, record.trial.candidate)
         except Exception as error:  # a user's space may raise anything; the rest of the page stands
             said = str(error) if not isinstance(error, KeyError) else repr(error)
-            return HTMLResponse(render("part_drawing.html", sketch=None, trouble=said, markup=markup))
+            return HTMLResponse(render("part_drawing.html", sketch=None, trouble=redacted_text(said), markup=markup))
         return HTMLResponse(render("part_drawing.html", sketch=sketch, trouble="", markup=markup))
 
     def files(self, request: Request) -> Response:
@@ -78,7 +79,7 @@ class Pages:
         try:
             found = papers(self._artifacts(search), search, record.trial.id)
         except Exception as error:  # the store may be out of reach; the rest of the page stands
-            return HTMLResponse(render("part_files.html", papers=(), trouble=str(error), link=""))
+            return HTMLResponse(render("part_files.html", papers=(), trouble=redacted_text(str(error)), link=""))
         link = f"/searches/{search}/trials/{record.trial.id}/files"
         return HTMLResponse(render("part_files.html", papers=found, trouble="", link=link))
 

@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from nas.dashboard.rendering import render
+from workers.redaction import redacted_text
 
 
 @final
@@ -17,7 +18,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer
 
     def __init__(self, status: int, title: str, text: str) -> None:
         super().__init__(text)
-        self.status, self.title, self.text = status, title, text
+        self.status, self.title, self.text = status, title, redacted_text(text)
 
 
 def response(refusal: Refusal, headers: Headers) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,9 +16,9 @@ from nas.quantities import counted, duration, metric, size
 from nas.reports.charts import title, value
 from nas.reports.page import arm_name
 from nas.reports.style import STYLE
+from workers.redaction import redacted_text
 
 TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
-SECRET = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
 
 
 @cache
@@ -74,4 +73,4 @@ def tag(text: str) -> str:
 def plain(value: object) -> str:
     """A value of a job or a candidate as people write it; passwords in addresses are left out."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return SECRET.sub(r"\1:***@", text)
+    return redacted_text(text)

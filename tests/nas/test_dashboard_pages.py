@@ -15,6 +15,7 @@ from test_report import Page
 
 from nas.dashboard.access import Access
 from nas.dashboard.application import application
+from nas.dashboard.refusal import Refusal
 from nas.dashboard.rendering import assets, environment, plain
 from nas.history import Entry
 from nas.log import Log
@@ -200,6 +201,28 @@ def test_the_page_of_a_trial_has_its_network_curves_files_and_error(log: Log) ->
     assert browser.get("/searches/cells-7/trials/14/files/1/checkpoint.safetensors").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"weights": 7, "rows": [], "columns": []},
+        {"weights": [["x"]], "rows": ["a"], "columns": ["b"]},
+        {"weights": [[None]], "rows": ["a"], "columns": ["b"]},
+        {"weights": [[1.0]], "rows": 1, "columns": ["b"]},
+        {"weights": [[10**400]], "rows": ["a"], "columns": ["b"]},
+    ],
+)
+def test_a_map_that_is_none_hides_no_traceback(log: Log, spoiled: Mapping[str, Json]) -> None:
+    fill(log)
+    place = Artifacts.open(str(log.folder))
+    place.put("cells-7", 14, 1, "traceback.txt", b"Traceback: here")
+    place.put("cells-7", 14, 1, "exhibit-00001-a.json", json.dumps({"kind": "attention", **spoiled}).encode())
+    place.put("cells-7", 14, 1, "exhibit-00002-b.json", 3_000 * b"[")
+    place.put("cells-7", 14, 1, "exhibit-00003-c.json", b"[1]")
+    files = client(log).get("/searches/cells-7/trials/14/files").text
+    assert "Traceback: here" in files
+    assert "&#34;weights&#34;" in files
+
+
 def test_errors_are_pages_for_people_and_json_for_scripts(log: Log) -> None:
     fill(log)
     browser = client(log)
@@ -240,10 +263,12 @@ def test_the_files_of_the_pages_are_part_of_the_package() -> None:
 
 
 def test_passwords_in_addresses_are_left_out() -> None:
-    text = plain("journal: {place: 'postgresql://me:secret@db/nas'}\nsee http://a:b@c")
+    text = plain("journal: {place: 'postgresql://me:sec/ret@db/nas'}\nsee http://a:b@c, url: https://h/x?token=secret")
     assert "secret" not in text
     assert "postgresql://me:***@db/nas" in text
     assert "b@c" not in text
+    assert "https://h/x?token=***" in text
+    assert "secret" not in Refusal(400, "No", "s3://key:secret@bucket cannot be reached").text
 
 
 def test_the_list_needs_no_page_of_a_search_to_have_been_open(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
