@@ -77,6 +77,24 @@ def train(values):
 train.decisions = {"how": {"choice": ["fine", "grow", "leap", "hand on", "leak", "deaf", "torch", "wait"]}}
 """
 
+LOADING = """
+import os
+import time
+from pathlib import Path
+
+held = b"x" * 300_000_000
+while not Path("{gate}").exists():
+    time.sleep(0.01)
+del held
+
+
+def train(values):
+    return 1.0
+
+
+train.decisions = {{"how": {{"choice": ["fine", "other"]}}}}
+"""
+
 
 def setup_at(folder: Path) -> Setup:
     (folder / "hungry.py").write_text(HUNGRY)
@@ -137,6 +155,23 @@ def test_a_limit_below_the_worker_itself_is_refused(tmp_path: Path) -> None:
     with closing(Local(setup_at(tmp_path), slots=1, memory=2 * MB)) as pool, pytest.raises(UserError) as error:
         run(pool, "fine")
     assert "memory of the pool is 2 MB, but a worker that has loaded its data" in str(error.value)
+
+
+def test_what_a_worker_takes_while_it_loads_is_no_fault_of_its_attempt(tmp_path: Path) -> None:
+    (tmp_path / "loading.py").write_text(LOADING.format(gate=tmp_path / "gate"))
+    setup = Setup("s", Spec("loading:train"), folder=str(tmp_path))
+    with closing(Local(setup, slots=1, memory="200 MB", grace=0.1)) as pool:
+        pool.submit(Attempt(Trial(0, Candidate({"how": "fine"}))))
+        loaded, events = [], []
+        while len(loaded) < 3:  # looks at the worker, half a second apart, that found too much
+            events += [event for event in pool.wait(0.5) if isinstance(event, Result)]
+            loaded += [pid for pid in pids(pool) if footprint.held(pid) > 300 * MB]
+            assert not events
+        assert len(set(loaded)) == 1
+        (tmp_path / "gate").touch()
+        while pool.busy:
+            events += [event for event in pool.wait(0.05) if isinstance(event, Result)]
+        assert [event.outcome for event in events] == [Outcome.COMPLETED]
 
 
 @pytest.mark.parametrize("memory", ["2 GBB", "lots", "-1 GB", 0])

@@ -104,7 +104,7 @@ class Local(Pool):
             elif kind == "progress" and worker.running is not None:
                 worker.running.hear(body[2], body[3])
             elif kind == "ready":
-                worker.ready = True
+                worker.ready, worker.guard = True, worker.guard.afresh()
                 if worker.running is not None:
                     worker.running.since = time.monotonic()  # its time begins when the worker can begin
             elif kind == "leaving":
@@ -137,9 +137,11 @@ class Local(Pool):
             self._events.append(worker.running.overdue(now, limit))
             self._replace(worker)
         elif worker.process.pid is not None and (why := worker.guard.look(worker.process.pid, now)) is not None:
-            running, frozen = worker.running, why == STOOD_STILL
-            self._events.append(running.lost(now, why) if frozen else running.exceeded(now, why))
-            self._replace(worker)
+            frozen = why == STOOD_STILL
+            if frozen or worker.ready:  # what loading its data takes is not the attempt's, and the worker judges it
+                running = worker.running
+                self._events.append(running.lost(now, why) if frozen else running.exceeded(now, why))
+                self._replace(worker)
 
     def _end(self, worker: _Worker) -> float | None:
         """When what the worker runs will be killed, in the driver's monotonic seconds; None for never."""
