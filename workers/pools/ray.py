@@ -144,7 +144,9 @@ class Ray(Pool):
             failed = Result(attempt.trial.id, attempt.number, Outcome.FAILED, error=str(text.cause))
             self._finish(slot, reference, failed.json(), now)
         elif reference == slot.asked and isinstance(text, RayTaskError) and isinstance(text.cause, MemoryError):
-            self._give_up(slot, slot.head and slot.head.exceeded(now, str(text.cause)), now)
+            slot.asked = None
+            if slot.head is not None and slot.head is slot.about:  # otherwise it has ended meanwhile after all
+                self._give_up(slot, slot.head.exceeded(now, str(text.cause)), now)
         elif isinstance(text, RayError):
             self._drop(slot, f"its worker died ({type(text).__name__})", now)
         elif reference == slot.asked:
@@ -200,14 +202,14 @@ class Ray(Pool):
             self._report(slot, json.loads(curve), now)
         except (RayError, GetTimeoutError):
             pass  # it is deaf: what it told before must do
-        self._give_up(slot, slot.head and slot.head.overdue(now, limit), now)
+        if slot.head is not None:
+            self._give_up(slot, slot.head.overdue(now, limit), now)
 
-    def _give_up(self, slot: Slot, result: Result | None, now: float) -> None:
+    def _give_up(self, slot: Slot, result: Result, now: float) -> None:
         """Kill the actor of an attempt that goes on, and say how it ended."""
-        if result is not None:
-            del slot.queue[next(iter(slot.queue))]
-            self._busy -= 1
-            self._events.append(result)
+        del slot.queue[next(iter(slot.queue))]
+        self._busy -= 1
+        self._events.append(result)
         self._drop(slot, "", now, idle=True)
 
     def _survey(self, now: float) -> None:

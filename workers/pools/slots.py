@@ -15,11 +15,12 @@ from workers.pools.running import Running
 class Slot:
     """An actor, what it holds (the first one runs), and the question for progress that it has not answered.
 
-    It is `up` once attempts can come; `node` is where it then is. A slot that is `leaving` gets no further attempts and
-    ends with what it holds. `shunned` are the nodes that its actor must not be placed on.
+    The question is `about` what ran as the driver saw it, which may have ended since. A slot is `up` once attempts can come;
+    `node` is where it then is. One that is `leaving` gets no further attempts and ends with what it holds. `shunned` are
+    the nodes that its actor must not be placed on.
     """
 
-    __slots__ = ("actor", "asked", "leaving", "located", "node", "queue", "shunned", "up")
+    __slots__ = ("about", "actor", "asked", "leaving", "located", "node", "queue", "shunned", "up")
 
     def __init__(self, setup: str, share: Mapping[str, float], shunned: frozenset[str]) -> None:
         self.actor = hire(setup, share, shunned)
@@ -30,6 +31,7 @@ class Slot:
         self.leaving = False
         self.queue: dict[Any, Running] = {}
         self.asked: Any = None
+        self.about: Running | None = None
 
     @property
     def head(self) -> Running | None:
@@ -38,6 +40,7 @@ class Slot:
 
     def ask(self) -> Any:
         """The question for progress."""
+        self.about = self.head
         return self.actor.progress.options(concurrency_group=PROGRESS).remote()
 
     def drain(self) -> None:

@@ -1,0 +1,63 @@
+"""What an actor says of its memory holds for the attempt it was asked about; without a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import Any, cast
+
+from ray.exceptions import RayTaskError
+
+from search_spaces.decisions import Candidate
+from workers.objectives import Outcome
+from workers.pools.ray import Ray
+from workers.pools.running import Running
+from workers.pools.slots import Slot
+from workers.trial import Attempt, Result, Trial
+
+
+class Remote:
+    """Stands for the methods of an actor: every call is a reference of its own."""
+
+    def __getattr__(self, name: str) -> Remote:
+        return self
+
+    def options(self, **_: object) -> Remote:
+        return self
+
+    def remote(self, *_: object) -> object:
+        return object()
+
+
+def pool_of(slot: Slot) -> Ray:
+    """A pool with one slot, as far as it hears answers."""
+    pool = object.__new__(Ray)
+    vars(pool).update(_slots=[slot], _places=deque(), _awaited={}, _busy=len(slot.queue), _events=[], _depth=2)
+    vars(pool).update(_next_survey=0.0)
+    return pool
+
+
+def slot_with(*attempts: Attempt) -> Slot:
+    slot: Any = object.__new__(Slot)
+    slot.actor, slot.leaving, slot.up, slot.asked = Remote(), False, True, None
+    slot.queue = {object(): Running(attempt, 0.0) for attempt in attempts}
+    return cast("Slot", slot)
+
+
+def test_what_follows_an_attempt_that_took_too_much_is_not_charged_with_it(monkeypatch: Any) -> None:
+    monkeypatch.setattr("workers.pools.ray.ray.kill", lambda _: None)
+    first, second = (Attempt(Trial(number, Candidate({}))) for number in range(2))
+    slot = slot_with(first, second)
+    pool = pool_of(slot)
+    slot.asked = question = slot.ask()
+    answer = RayTaskError("progress", "", MemoryError("it held 2 GB, and its worker's limit is 1 GB"))
+    ended = Result(0, 1, Outcome.INFEASIBLE, error="out of memory")
+    pool._hear(slot, next(iter(slot.queue)), json.dumps(ended.json()))
+    pool._hear(slot, question, answer)
+    assert [one for one in pool._events if isinstance(one, Result)] == [ended]
+    assert (slot.head and slot.head.attempt, pool.busy, slot.asked) == (second, 1, None)
+    slot.asked = question = slot.ask()
+    pool._hear(slot, question, answer)
+    results = [one for one in pool._events if isinstance(one, Result)]
+    assert [(one.trial_id, one.outcome) for one in results] == [(0, Outcome.INFEASIBLE), (1, Outcome.INFEASIBLE)]
+    assert (pool.busy, pool._slots) == (0, [])
