@@ -37,6 +37,12 @@ class Happening:
     trial: int | None = None
 
 
+def due(began: float) -> float:
+    """When to look again after a look that began then and ends now."""
+    now = time.monotonic()
+    return now + max(PAUSE, (now - began) / SHARE)
+
+
 @final
 class Book:
     """A history fed entry by entry, and what charts and tables need of it, counted along.
@@ -50,6 +56,7 @@ class Book:
         self.lock = RLock()
         self.ready = Event()
         self.error: Exception | None = None
+        self.replaced = False  # somebody has removed the search, and begun another one of its name
         self.header: Header = log.header(search)
         self.goals = objectives(self.header.job)
         self.history = History()
@@ -95,7 +102,11 @@ class Book:
             if began < self._due and self.ready.is_set():
                 return
             before = self.count
-            self.header = self.log.header(self.search)
+            header = self.log.header(self.search)
+            if header.created != self.header.created:
+                self.replaced = True
+                return
+            self.header = header
             for entry in self.log.entries(self.search, after=self._sequence):
                 self._take(entry)
                 self._sequence = entry.sequence
@@ -104,9 +115,18 @@ class Book:
             if self.count != before or now != self._state:
                 self.version += 1
             self._state = now
-            ended = time.monotonic()
-            self._due = ended + max(PAUSE, (ended - began) / SHARE)
+            self._due = due(began)
             self.ready.set()
+
+    def fail(self, error: Exception, began: float) -> None:
+        """Show `error` for this search, until it is time to try again."""
+        self.error, self._due = error, due(began)
+        self.ready.set()
+
+    @property
+    def stale(self) -> bool:
+        """Whether the search is to be read anew, from its beginning."""
+        return self.replaced or (self.error is not None and time.monotonic() >= self._due)
 
     def spans(self, now: float) -> list[Span]:
         """The attempts that run, up to `now`."""

@@ -64,15 +64,12 @@ class Shelf:
 
         NotFoundError where there is no such search; what went wrong while it was read.
         """
-        with self._lock:
-            book = self._books.get(search)
-            if book is None or book.error is not None:
-                book = self._books[search] = Book(self.log, search)
-                self._readers.submit(self._read, book)
-            book.used = time.monotonic()
-        if book.ready.is_set():
+        book = self._opened(search)
+        if book.ready.is_set() and book.error is None:
             book.catch_up()
-        else:
+            if book.replaced:
+                book = self._opened(search)
+        if not book.ready.is_set():
             book.ready.wait(patience)
         if book.error is not None:
             raise book.error
@@ -80,9 +77,10 @@ class Shelf:
         return book
 
     def open(self) -> Mapping[str, Book]:
-        """The books that are read."""
+        """The books that are read, and say what their journals say."""
         with self._lock:
-            return {search: book for search, book in self._books.items() if book.ready.is_set()}
+            self._books = {search: book for search, book in self._books.items() if not book.stale}
+            return {s: book for s, book in self._books.items() if book.ready.is_set() and book.error is None}
 
     def want(self, headers: Sequence[Header], noted: Callable[[Log, Header], Digest]) -> None:
         """Have digests that are missing or out of date made in the background, by `noted`."""
@@ -100,6 +98,16 @@ class Shelf:
     def close(self) -> None:
         """Read no more."""
         self._readers.shutdown(wait=True, cancel_futures=True)
+
+    def _opened(self, search: str) -> Book:
+        """The book that is there, or one that is read from now on."""
+        with self._lock:
+            book = self._books.get(search)
+            if book is None or book.stale:
+                book = self._books[search] = Book(self.log, search)
+                self._readers.submit(self._read, book)
+            book.used = time.monotonic()
+            return book
 
     def _stale(self, header: Header) -> bool:
         if header.state == "damaged" or time.monotonic() - self._tried.get(header.search, -AGE) < AGE:
@@ -119,11 +127,11 @@ class Shelf:
                 self._tried[header.search] = time.monotonic()
 
     def _read(self, book: Book) -> None:
+        began = time.monotonic()
         try:
             book.catch_up()
         except Exception as error:  # said on the page of this search; the others go on
-            book.error = error
-            book.ready.set()
+            book.fail(error, began)
 
     def _make_room(self, kept: Book) -> None:
         """Close the books that were not asked for lately; those of searches that run stay as long as they can."""

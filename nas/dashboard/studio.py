@@ -60,16 +60,17 @@ class Studio:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._lock = Lock()
-        self._plans: OrderedDict[str, Plan] = OrderedDict()
-        self._sketches: OrderedDict[tuple[str, int], Sketch] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, float], Plan] = OrderedDict()  # by search, and when it was created
+        self._sketches: OrderedDict[tuple[str, float, int], Sketch] = OrderedDict()
 
     def draw(self, search: str, trial: int, candidate: Candidate) -> Sketch:
         """The network of a trial; UserError where its job has no networks, whatever the user's code raises."""
         with self._lock:
-            known = self._sketches.get((search, trial))
+            key = (search, self.log.header(search).created, trial)
+            known = self._sketches.get(key)
             if known is None:
                 known = self._draw(search, f"{search}, trial {trial}", candidate)
-                _keep(self._sketches, (search, trial), known, SKETCHES)
+                _keep(self._sketches, key, known, SKETCHES)
             return known
 
     def fields(self, search: str, given: Mapping[str, Json]) -> list[Field]:
@@ -86,8 +87,9 @@ class Studio:
     def _plan(self, search: str) -> Plan:
         from nas.recorded import current_plan
 
-        plan = self._plans.get(search) or current_plan(self.log, search)
-        _keep(self._plans, search, plan, PLANS)
+        key = (search, self.log.header(search).created)
+        plan = self._plans.get(key) or current_plan(self.log, search)
+        _keep(self._plans, key, plan, PLANS)
         return plan
 
     def _draw(self, search: str, title: str, candidate: Candidate) -> Sketch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from nas.ranking import front
 from nas.reports import facts
 from nas.summary import budget, counts, objectives, trial_state
 from search_spaces.decisions import Candidate
-from workers.errors import NotFoundError
+from workers.errors import DamagedError, NotFoundError
 from workers.objectives import Direction, Objective, Outcome
 from workers.trial import Json, Result, Trial
 
@@ -154,6 +155,50 @@ def test_a_shelf_keeps_few_books_and_the_digest_of_all() -> None:
         assert len(shelf.open()) == BOOKS
         with pytest.raises(NotFoundError):
             shelf.book("nobody")
+    finally:
+        shelf.close()
+
+
+def test_another_search_of_the_same_name_is_read_from_its_beginning(tmp_path: Path) -> None:
+    log, invented = SqliteLog(tmp_path), Invented(30)
+    epoch = begin(log)
+    log.append("cells-7", epoch, written(invented))
+    shelf = Shelf(log)
+    try:
+        assert len(shelf.book("cells-7", 30.0).history.trials) >= 30
+        log.close()
+        shutil.rmtree(tmp_path / "cells-7")
+        shelf.log = log = SqliteLog(tmp_path)
+        old = shelf.open()["cells-7"]
+        old.log, old._due = log, 0.0
+        epoch = begin(log)
+        log.append("cells-7", epoch, written(Invented(3)))
+        assert len(shelf.book("cells-7", 30.0).history.trials) < 10
+    finally:
+        shelf.close()
+        log.close()
+
+
+def test_a_damaged_journal_is_not_read_again_for_everybody_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, read = MemoryLog(), []
+    begin(log)
+
+    def entries(search: str, after: int = 0) -> Iterator[Entry]:
+        read.append(search)
+        raise DamagedError("entry 7 is damaged")
+
+    monkeypatch.setattr(log, "entries", entries)
+    shelf = Shelf(log)
+    try:
+        for _ in range(20):
+            with pytest.raises(DamagedError):
+                shelf.book("cells-7", 30.0)
+        assert len(read) < 20
+        before = len(read)
+        shelf._books["cells-7"]._due = 0.0
+        with pytest.raises(DamagedError):
+            shelf.book("cells-7", 30.0)
+        assert len(read) == before + 1
     finally:
         shelf.close()
 
