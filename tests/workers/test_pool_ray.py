@@ -169,6 +169,13 @@ def test_nothing_at_all_is_refused_before_a_cluster_is_started(slots: int, depth
     assert not ray.is_initialized()
 
 
+@pytest.mark.parametrize(("cpus", "gpus"), [(0, 0), (-1, 1), (1, -1)])
+def test_an_attempt_that_gets_nothing_is_refused(cpus: int, gpus: int) -> None:
+    with pytest.raises(UserError, match=f"cpus is {cpus} and gpus {gpus}, but"):
+        Ray(Setup("s", Spec("gated:train")), cpus=cpus, gpus=gpus)
+    assert not ray.is_initialized()
+
+
 def test_choosing_a_pool_imports_neither_torch_nor_the_others() -> None:
     code = (
         "import sys; from workers.plugins import load; from workers.pool import Pool;"

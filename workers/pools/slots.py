@@ -15,9 +15,9 @@ from workers.pools.running import Running
 class Slot:
     """An actor, what it holds (the first one runs), and the question for progress that it has not answered.
 
-    The question is `about` what ran as the driver saw it, which may have ended since. A slot is `up` once attempts can come;
-    `node` is where it then is. One that is `leaving` gets no further attempts and ends with what it holds. `shunned` are
-    the nodes that its actor must not be placed on.
+    The question is `about` what ran as the driver saw it, which may have ended since. A slot is `up` once attempts can
+    come; `node` is where it then is. One that is `leaving` gets no further attempts and ends with what it holds.
+    `shunned` are the nodes that its actor must not be placed on.
     """
 
     __slots__ = ("about", "actor", "asked", "leaving", "located", "node", "queue", "shunned", "up")
