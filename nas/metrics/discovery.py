@@ -18,6 +18,7 @@ FOLDER: Final = "prometheus"  # in the home folder
 JOB: Final = "cellwright"
 OWNER: Final = "__meta_cellwright_process"  # Prometheus drops it once it has looked at it
 BEAT: Final = 60.0  # seconds between signs of life
+UNREADABLE: Final = (ValueError, TypeError, AttributeError, RecursionError)  # of a file that is not one of ours
 SILENCE: Final = 15 * 60.0  # seconds after which the driver of another machine is taken to be gone
 
 
@@ -67,16 +68,21 @@ class Discovery:
             with suppress(OSError):
                 path.unlink()
 
-    def beat(self) -> None:
-        """Say now and then that the driver lives."""
+    def beat(self) -> bool:
+        """Say now and then that the driver lives; False where somebody has taken the file away meanwhile."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + BEAT
-            with suppress(OSError):
+            try:
                 os.utime(self.path)
+            except FileNotFoundError:
+                return False
+            except OSError:
+                pass  # the disk may be away for a while
+        return True
 
     def remove(self) -> None:
         """Take the targets back, unless another driver of the search has written its own."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError, *UNREADABLE):
             if owner(json.loads(self.path.read_text())) == self._owner:
                 self.path.unlink()
 
@@ -84,7 +90,9 @@ class Discovery:
 def stale(folder: Path, now: float) -> Iterator[Path]:
     """The files whose drivers are gone; `now` is the time by the clock of the file system."""
     for path in [*folder.glob("*.json"), *folder.glob(".*.new")]:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, *UNREADABLE):
+            if not path.is_file():
+                continue  # a pipe would be waited for
             silent = now - path.stat().st_mtime > SILENCE
             if path.suffix == ".new":
                 gone = silent

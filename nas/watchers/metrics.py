@@ -82,8 +82,7 @@ class MetricsWatcher(Watcher):
     def _announce(self) -> None:
         """Tell Prometheus where to look, again when a store has come up, and that the driver lives."""
         found = self._stores.found()
-        if found == self._announced:
-            self._discovery.beat()
+        if found == self._announced and self._discovery.beat():
             return
         try:
             self._discovery.write(self._targets(found))

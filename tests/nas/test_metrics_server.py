@@ -166,6 +166,35 @@ def test_a_driver_that_was_replaced_leaves_the_new_ones_targets(tmp_path: Path) 
     assert mine.path.exists()
 
 
+@pytest.mark.parametrize(
+    "claimed", ["5", "[]", "{}", "[1]", "[1, 2, 3, 4]", '["a", 1, 7]', '["a", 1, null]', "[" * 9000]
+)
+def test_a_file_that_no_driver_wrote_is_in_nobodys_way(tmp_path: Path, claimed: str) -> None:
+    mine = Discovery(tmp_path, "try")
+    mine.folder.mkdir()
+    odd = mine.folder / "odd.json"
+    odd.write_text(json.dumps([{"labels": {OWNER: claimed}}]))
+    (mine.folder / "deep.json").write_text("[" * 9000)
+    os.mkfifo(mine.folder / "pipe.json")
+    mine.write([TARGET])
+    mine.path.write_text(odd.read_text())
+    mine.remove()
+    assert {"odd.json", "deep.json", "pipe.json"} <= set(os.listdir(mine.folder))
+
+
+def test_a_driver_that_was_taken_for_dead_announces_itself_again(tmp_path: Path) -> None:
+    mine = Discovery(tmp_path, "try")
+    mine.write([TARGET])
+    assert mine.beat()
+    mine.path.unlink()
+    assert mine.beat()  # it looks once a minute
+    mine._due = 0.0
+    assert not mine.beat()
+    mine.write([TARGET])
+    mine._due = 0.0
+    assert mine.beat()
+
+
 def test_files_of_drivers_that_were_killed_are_cleared_up_by_the_next(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from nas.metrics.discovery import *; "
