@@ -113,7 +113,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.server.access.admits(self.headers.get("Authorization")):
             self._answer(401, b"show the token: Authorization: Bearer TOKEN\n", {"WWW-Authenticate": "Bearer"})
             return
-        body = self.server.page(self.path.partition("?")[0])
+        try:
+            body = self.server.page(self.path.partition("?")[0])
+        except Exception as error:  # Prometheus counts it as down; a driver's terminal is about its search
+            self._answer(500, f"{type(error).__name__}\n".encode())
+            return
         if body is None:
             self._answer(404, b"nothing is here; metrics are at /metrics\n")
         else:

@@ -93,6 +93,18 @@ def test_a_token_is_asked_for_over_an_encrypted_connection(secured: Access, auth
     assert TOKEN not in repr(secured)
 
 
+def test_a_page_that_fails_is_an_answer_and_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    def fails(path: str) -> bytes:
+        raise ValueError("http://me:correct-horse@host")
+
+    server = MetricsServer("127.0.0.1", 0, Access(), fails)
+    try:
+        assert asked(f"http://127.0.0.1:{server.port}/metrics") == (500, "ValueError\n")
+    finally:
+        server.close()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_whoever_connects_and_says_nothing_keeps_nobody_waiting() -> None:
     with serving() as server:
         silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(AT_ONCE - 1)]
