@@ -6,8 +6,10 @@ import hmac
 import os
 import ssl
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import final
+from urllib.parse import urlsplit
 
 from parameter_server.security import SHORTEST, local
 from workers.errors import UserError
@@ -52,6 +54,19 @@ class Access:
                 f"watch metrics: {files} are no certificate and its key: {error.strerror or error}; name PEM files"
             ) from None
         return context
+
+
+def numeric(host: str | None) -> bool:
+    """Whether a request was addressed to a number or to localhost, by its `Host`.
+
+    Any other name may be one that a web page in this machine's browser had pointed here, to read what stands here (DNS
+    rebinding).
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname if host else None
+        return name in (None, "localhost") or bool(ip_address(str(name)))
+    except ValueError:
+        return False
 
 
 def _read(path: Path) -> str:

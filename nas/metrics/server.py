@@ -12,7 +12,7 @@ from socketserver import ThreadingMixIn
 from threading import BoundedSemaphore, Thread
 from typing import Any, Final, final
 
-from nas.metrics.access import Access
+from nas.metrics.access import Access, numeric
 from workers.errors import UserError
 
 FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"  # of Prometheus, which reads it since ever
@@ -112,6 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self.server.access.admits(self.headers.get("Authorization")):
             self._answer(401, b"show the token: Authorization: Bearer TOKEN\n", {"WWW-Authenticate": "Bearer"})
+            return
+        if not self.server.access.token and not numeric(self.headers.get("Host")):
+            self._answer(421, b"ask for this machine by its address, not by a name; or have a token\n")
             return
         try:
             body = self.server.page(self.path.partition("?")[0])

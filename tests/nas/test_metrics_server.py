@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -91,6 +92,20 @@ def test_a_token_is_asked_for_over_an_encrypted_connection(secured: Access, auth
         with pytest.raises(OSError):
             urlopen(url.replace("https", "http"), timeout=20)
     assert TOKEN not in repr(secured)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1:9", 200), ("localhost", 200), ("LOCALHOST:1", 200), ("[::1]:9", 200), ("10.0.0.7", 200)]
+    + [
+        (evil, 421) for evil in ("evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example", "[::1", "[x]:1")
+    ],
+)
+def test_a_page_in_the_browser_cannot_read_metrics_under_a_name_of_its_own(host: str, status: int) -> None:
+    with serving() as server, closing(HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+        connection.request("GET", "/metrics", headers={"Host": host})
+        answer = connection.getresponse()
+        assert (answer.status, b"up" in answer.read()) == (status, status == 200)
 
 
 def test_a_page_that_fails_is_an_answer_and_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
