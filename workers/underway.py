@@ -13,6 +13,7 @@ from typing import final
 
 from workers.artifacts import Artifacts
 from workers.errors import DamagedError, NotFoundError, UserError
+from workers.release import release
 from workers.setup import Setup
 from workers.task import State
 from workers.trial import Attempt
@@ -105,12 +106,16 @@ class Underway:
 
 
 def _fingerprint(setup: Setup, attempt: Attempt) -> str:
-    """What a training depends on, in hexadecimal digits; the numbers of attempts and notes do not count."""
+    """What a training depends on, in hexadecimal digits; the numbers of attempts and notes do not count.
+
+    Our own code and torch's release do: after an upgrade another epoch is not the one that was to follow. A user's own
+    code does not, as it does not for what a rung goes on from.
+    """
     lineage = []
     while True:
         lineage.append({name: value for name, value in attempt.trial.json().items() if name != "note"})
         if attempt.parent is None:
             break
         attempt = attempt.parent
-    known = [setup.task.json(), setup.space and setup.space.json(), lineage]
+    known = [release(), setup.task.json(), setup.space and setup.space.json(), lineage]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()

@@ -142,6 +142,13 @@ def test_a_search_of_the_same_name_leaves_nothing_to_go_on_from(tmp_path: Path) 
     assert told == [1, 2, 3, 4]
 
 
+def test_another_release_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dies(setup_at(tmp_path), Attempt(TRIAL), 2)
+    monkeypatch.setattr(underway, "release", lambda: "another one", raising=False)
+    _, told = run(setup_at(tmp_path), Attempt(TRIAL, 2))
+    assert told == [1, 2, 3, 4]
+
+
 def test_an_attempt_that_was_given_up_and_goes_on_spoils_nothing(tmp_path: Path) -> None:
     unbroken, _ = run(setup_at(tmp_path / "unbroken"), Attempt(TRIAL))
     setup = setup_at(tmp_path / "broken")
