@@ -114,7 +114,7 @@ class Child:
         if self.outcome is Outcome.FAILED and not isinstance(failure, (*EXPECTED, OverTimeError)):
             with contextlib.suppress(UserError):  # what went wrong matters more than a full disk
                 self._put(TRACEBACK, redacted_text("".join(traceback.format_exception(failure))).encode())
-        failure.__traceback__ = None  # its frames hold the network
+        failure.__traceback__ = failure.__context__ = failure.__cause__ = None  # their frames hold the network
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
             torch.cuda.empty_cache()

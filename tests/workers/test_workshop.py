@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +19,14 @@ from search_spaces.decisions import Candidate, Decisions
 from search_spaces.space import Signature
 from workers.artifacts import Artifacts
 from workers.checkpoint import load
+from workers.child import Child
 from workers.objectives import Direction, Objective, Outcome
 from workers.plugins import Spec
 from workers.pool import Progress
 from workers.setup import Setup
 from workers.task import Epoch, State, Task
 from workers.trial import Attempt, Result, Trial
-from workers.workshop import Workshop
+from workers.workshop import Workshop, task_of
 
 SPACE = Spec("tiny_space:TinySpace", {"drop_path": 0.3})
 OPTIONS: dict[str, Any] = {"train_examples": 96, "validation_examples": 50, "batch_size": 40, "dropout": 0.2}
@@ -93,6 +95,29 @@ def test_networks_do_not_outlive_their_trial(tmp_path: Path) -> None:
     run(Workshop(setup_at(tmp_path, task=diverging)), Attempt(trial(3, 4)))
     gc.collect()
     assert [one for one in gc.get_objects() if type(one).__name__ == "TinyNet"] == []
+
+
+def test_a_failure_lets_go_of_its_network_before_its_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure that comes of another, such as the watch's of what it told the child, leads to its frames as well."""
+    network: list[weakref.ref[nn.Module]] = []
+    alive: list[bool] = []
+
+    def train() -> None:
+        held = nn.Linear(1, 1)
+        network.append(weakref.ref(held))
+        raise ValueError("first")
+
+    setup = setup_at(Path("nowhere"))
+    child = Child(setup, task_of(setup.task), None, None, Attempt(trial(0, 1)))
+    try:
+        try:
+            train()
+        except ValueError as first:
+            raise MemoryError("it held too much") from first
+    except MemoryError as failure:
+        monkeypatch.setattr("workers.child.gc.collect", lambda: alive.append(network[0]() is not None))
+        child.fail(failure)
+    assert alive == [False]
 
 
 def test_a_child_has_the_threads_of_its_setup(tmp_path: Path) -> None:
