@@ -76,7 +76,7 @@ class Ray(Pool):
         self._grace = grace
         self._share = {"CPU": float(setup.threads if cpus is None else cpus), "GPU": float(gpus)}
         if min(self._share.values()) < 0 or not any(self._share.values()):
-            raise UserError(f"cpus is {cpus} and gpus {gpus:g}, but neither may be below 0, nor both be 0: name a share")
+            raise UserError(f"cpus is {cpus} and gpus {gpus:g}, but none may be below 0, nor both be 0: name a share")
         self._fixed = None if slots == "auto" else slots
         self._address = address
         self._sharing = (setup.search, weight, quota)
