@@ -18,6 +18,7 @@ from nas.job import Job
 from nas.jobfile.plugins import beside
 from nas.journal import Journal
 from nas.keeper import Keeper
+from nas.learned import Learned
 from nas.log import Log, Superseded
 from nas.plan import Plan
 from nas.recorded import current_job, current_plan
@@ -87,16 +88,18 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
         strategy = plan.strategy(clock, journal.epoch)
         with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
             with open_weights(plan, journal.epoch), closing(strategy), closing(plan.pool()) as pool:
-                retention, keeper = Retention.of(plan, journal), Keeper(log, search, journal.epoch, standing)
+                retention = Retention.of(plan, journal)
+                keepers = Keeper(log, search, journal.epoch, standing), Learned(journal, strategy)
                 told = DriverLog.of(plan, journal.epoch)
                 with Watchers([told, *plan.watchers(strategy, journal.timing)], journal.note) as watchers:
                     with _rare_collections():
-                        loop(strategy, pool, journal, _Turns(interrupt, retention, watchers, keeper, observer))
+                        loop(strategy, pool, journal, _Turns(interrupt, retention, watchers, keepers, observer))
                     ending = _ending(strategy, journal, interrupt)
                     watchers.end(journal.history, ending.state, ending.reason)
             if ending.state == "finished":
                 retention.finish(journal.history)
-            keeper.end()
+            for keeper in keepers:
+                keeper.end()
             journal.release(ending.state, ending.reason)
     except Superseded:
         journal.close()
@@ -154,27 +157,28 @@ def _rare_collections() -> Iterator[None]:
 
 @final
 class _Turns:
-    """What is done after each turn: deadlines, artifacts that nobody needs, who watches, where the search stands."""
+    """What is done after each turn: deadlines, artifacts that nobody needs, who watches, what is kept for others."""
 
     def __init__(
         self,
         interrupt: Interrupt,
         retention: Retention,
         watchers: Watchers,
-        keeper: Keeper,
+        keepers: tuple[Keeper, Learned],
         observer: Observer | None,
     ) -> None:
         self._interrupt = interrupt
         self._retention = retention
         self._watchers = watchers
-        self._keeper = keeper
+        self._keepers = keepers
         self._observer = observer
 
     def turn(self, history: History, pool: Pool) -> None:
         self._interrupt.tick()
         self._retention.turn(history)
         self._watchers.turn(history, pool)
-        self._keeper.turn()
+        for keeper in self._keepers:
+            keeper.turn()
         if self._observer is not None:
             self._observer.turn(history, pool)
 

@@ -11,6 +11,7 @@ from threading import Thread
 from typing import TypeVar, final
 
 from nas.history import Entry, History
+from nas.learned import recall
 from nas.log import FullError, Log, Superseded
 from nas.strategy import Strategy
 from nas.timing import Timing
@@ -63,6 +64,7 @@ class Journal:
         self._again.extend(self.history.waiting())
         self._drop_old_stops()
         self._apply_requests(strategy)
+        recall(strategy, self.log, self.search)
         self.commit()
 
     def ask(self, strategy: Strategy, free: int) -> list[Attempt]:
@@ -98,6 +100,11 @@ class Journal:
         if self.history.running:
             return False
         return self.stopping or (strategy.exhausted and not self._again)
+
+    @property
+    def written(self) -> int:
+        """The sequence of the last entry that this driver wrote, or read when it began."""
+        return self._last
 
     @property
     def stopping(self) -> bool:

@@ -142,6 +142,20 @@ class Strategy(ABC):
         """
         return {}
 
+    def snapshot(self) -> bytes | None:
+        """What took long to work out of the history, for a driver that will have heard the same; never a pickle.
+
+        None where that is nothing, or where it is kept elsewhere.
+        """
+        return None
+
+    def recall(self, content: bytes) -> bool:
+        """Go on from what `snapshot` gave to an earlier driver, now that the history is heard.
+
+        False, and nothing has changed, where it does not follow from this history: it is worked out again then.
+        """
+        return False
+
     def close(self) -> None:
         """Let go of processes and connections, if there are any: the search ends, or its driver does."""
 

@@ -57,6 +57,12 @@ class Wrapper(Strategy):
     def gauges(self) -> Mapping[str, float]:
         return self.inner.gauges()
 
+    def snapshot(self) -> bytes | None:
+        return self.inner.snapshot()
+
+    def recall(self, content: bytes) -> bool:
+        return self.inner.recall(content)
+
     def close(self) -> None:
         self.inner.close()
 

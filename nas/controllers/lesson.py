@@ -41,7 +41,7 @@ class Lesson:
             "candidates": [candidate.json() for candidate in self.candidates],
             "log_probabilities": list(self.log_probabilities),
             "advantages": list(self.advantages),
-            "base": None if self.base is None else _written(self.base),
+            "base": None if self.base is None else written(self.base),
         }
 
     @classmethod
@@ -53,11 +53,12 @@ class Lesson:
             [Candidate(values) for values in data["candidates"]],
             data["log_probabilities"],
             data["advantages"],
-            None if data["base"] is None else _pulled(data["base"]),
+            None if data["base"] is None else pulled(data["base"]),
         )
 
 
-def _written(base: Pull) -> dict[str, Json]:
+def written(base: Pull) -> dict[str, Json]:
+    """Parameters as JSON; tensors are the base64 of their bytes."""
     tensors = [
         [name, value.dtype.name, list(value.shape), base64.b64encode(value.tobytes()).decode()]
         for name, value in base.tensors.items()
@@ -65,7 +66,8 @@ def _written(base: Pull) -> dict[str, Json]:
     return {"version": list(base.version), "tensors": tensors}
 
 
-def _pulled(data: Json) -> Pull:
+def pulled(data: Json) -> Pull:
+    """What `written` gave; raises `ValueError` where a tensor is not whole."""
     return Pull(tuple(data["version"]), {name: _read(*rest) for name, *rest in data["tensors"]})
 
 

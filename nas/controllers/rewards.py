@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
 from typing import final
 
 from workers.errors import UserError
@@ -39,6 +40,10 @@ class Rewards:
         """One more trial was told, None where it has no gain."""
         if gain is not None:
             insort(self._sorted, gain)
+
+    def hear_all(self, gains: Iterable[float | None]) -> None:
+        """Many more trials were told: as `hear`, one by one."""
+        self._sorted = sorted([*self._sorted, *(gain for gain in gains if gain is not None)])
 
     def of(self, gain: float | None) -> float | None:
         """The reward of a gain; None while no gain was heard at all.

@@ -23,16 +23,19 @@ FOLDER: Final = "store"  # in that of the search
 class Shared:
     """A controller, its `store` and the `placement` of its lessons; in a search that has a folder, the next driver's.
 
-    With `shards` the parameters are in so many processes, with `hosts` gradients are computed in so many more.
+    With `shards` the parameters are in so many processes, with `hosts` gradients are computed in so many more. Without,
+    they go on from an `image` of the store.
     Raises `UserError` where they cannot be had.
     """
 
-    def __init__(self, setting: Setting, learning: Learning, shards: int = 0, hosts: int = 0) -> None:
+    def __init__(
+        self, setting: Setting, learning: Learning, shards: int = 0, hosts: int = 0, image: bytes = b""
+    ) -> None:
         self.controller = Controller(setting.decisions, learning)
         with ExitStack() as stack:
             folder = setting.folder if setting.folder or not shards else stack.enter_context(TemporaryDirectory())
             place = str(Path(folder) / FOLDER)
-            self.store = opened(place, shards, learning, setting.driver)
+            self.store = opened(place, shards, learning, setting.driver, image)
             stack.callback(self.store.close)
             self.placement: Placement = Learner(self.controller, self.store, learning, setting.driver)
             if hosts:

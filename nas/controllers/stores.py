@@ -10,11 +10,14 @@ from parameter_server.store import Store, StoreError
 from workers.errors import UserError
 
 
-def opened(folder: str, shards: int, learning: Learning, driver: int = 0) -> Store:
-    """Those of `folder`, started or adopted for this `driver`; with 0 shards new ones, which end with this process."""
+def opened(folder: str, shards: int, learning: Learning, driver: int = 0, image: bytes = b"") -> Store:
+    """Those of `folder`, started or adopted for this `driver`; with 0 shards new ones, which end with this process.
+
+    The latter are as in `image`, if there is one; raises `StoreError` where that is damaged.
+    """
     policy = Policy((Group(Adam(learning.learning_rate)),))
     if shards == 0:
-        return MemoryStore(policy)
+        return MemoryStore(policy, images=(image,) if image else ())
     from parameter_server.opened import open_store
 
     try:

@@ -6,9 +6,10 @@ import math
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from hashlib import blake2b
 from itertools import count
 from statistics import fmean
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Final, final
 
 from nas.controllers.learning import PRESETS, Learning
 from nas.controllers.rewards import Rewards
@@ -20,13 +21,14 @@ from workers.objectives import Outcome
 from workers.trial import Result, Trial
 
 if TYPE_CHECKING:
+    from nas.controllers.recollection import Key
     from nas.controllers.replica import Replica
     from nas.controllers.shared import Shared
     from parameter_server.store import Pull
 
-Key: TypeAlias = tuple[int, int]  # a replica, and the number of a batch of its
-
 RECENT: Final = 100  # children by which the entropy is estimated
+WORTH: Final = 100  # turns of batches that are not learned again for nothing: a second's work
+LARGEST: Final = 1 << 23  # bytes of the parameters that open batches sample; more are not kept
 REFUSALS: Final = 32  # proposals for one trial after which the scores are halved, again and again
 
 
@@ -90,8 +92,9 @@ class Reinforce(Strategy):
     that a controller that has settled on one candidate does not end a search that has more to try.
 
     Parameters follow from what was told, and are computed at the next ask: 1.4 ms per trial of six decisions on the
-    average (0.5 ms with `zoph2017`), so 100,000 trials that are heard again delay one ask by 3 minutes by default, 90 s
-    with `nasnet2018`, 17 s with `zoph2017`. A trial's note holds its `replica`, the number of its `batch`, the
+    average (0.5 ms with `zoph2017`). The next driver goes on from a snapshot of them, which the journal has 10 s after
+    they were learned; without it 100,000 trials that are heard again delay one ask by 3 minutes by default, 90 s with
+    `nasnet2018`, 17 s with `zoph2017`. A trial's note holds its `replica`, the number of its `batch`, the
     `version` of the parameters that wrote it (added up over shards), and its `log_probability`.
     """
 
@@ -136,6 +139,9 @@ class Reinforce(Strategy):
         self._heard: list[float | None] = []
         self._recent: deque[float] = deque(maxlen=RECENT)  # log-probabilities
         self._turns: list[tuple[Key, int]] = []  # batches that began (-1) or ended (so many were heard), in this order
+        known = self.replicas, self.setting.objectives, self.setting.seed, list(self.setting.decisions.items())
+        self._mark = _digest(f"{self.learning} {known}")
+        self._marks: list[str] = []  # of each turn: a digest of all that was heard until then
         # All below are caches: what they hold follows from the above.
         self._members: list[Replica] = []
         self._shared: Shared | None = None
@@ -148,9 +154,11 @@ class Reinforce(Strategy):
         if "replica" not in trial.note:
             return
         key = trial.note["replica"], trial.note["batch"]
+        probability, values = float(trial.note["log_probability"]), sorted(trial.candidate.json().items())
+        self._mark = _digest(f"{self._mark} {trial.id} {key} {probability} {values}")
         if key not in self._batches:
             self._batches[key] = self._lanes[key[0]].begin()
-            self._turns.append((key, -1))
+            self._turn(key, -1)
             self._started[key[0]] += 1
         batch = self._batches[key]
         batch.candidates[trial.id] = trial.candidate
@@ -165,11 +173,16 @@ class Reinforce(Strategy):
             return
         gain = self._gain(result)
         self._heard.append(gain)
+        self._mark = _digest(f"{self._mark} {result.trial_id} {None if gain is None else float(gain)}")
         batch = self._batches[key]
         batch.gains[result.trial_id] = gain
         if len(batch.gains) == self.learning.batch:
-            self._turns.append((key, len(self._heard)))
+            self._turn(key, len(self._heard))
             self._lanes[key[0]].taken.discard(batch.lane)
+
+    def _turn(self, key: Key, heard: int) -> None:
+        self._turns.append((key, heard))
+        self._marks.append(self._mark)
 
     def propose(self, draw: Draw) -> Trial:
         """What the replica samples whose turn it is, from the parameters its batch began with."""
@@ -239,15 +252,66 @@ class Reinforce(Strategy):
             self._members[key[0]].learn(Batch(batch.number, batch.base, *children, paid, batch.lane))
 
     def _created(self) -> list[Replica]:
-        from nas.controllers.replica import Replica
-        from nas.controllers.shared import Shared
-
-        self._shared = shared = Shared(self.setting, self.learning, self.shards, self.hosts)
-        known = shared.controller, shared.store, self.learning, shared.placement
-        members = [Replica(number, *known) for number in range(self.replicas)]
+        members = self._opened()
         if not members[0].create(self.setting.seed):
             self._gone = len(self._turns)
         return members
+
+    def _opened(self, image: bytes = b"") -> list[Replica]:
+        from nas.controllers.replica import Replica
+        from nas.controllers.shared import Shared
+
+        self._shared = shared = Shared(self.setting, self.learning, self.shards, self.hosts, image)
+        known = shared.controller, shared.store, self.learning, shared.placement
+        return [Replica(number, *known) for number in range(self.replicas)]
+
+    def snapshot(self) -> bytes | None:
+        """What the batches so far have made of the parameters; shards, which outlive the driver, keep them themselves.
+
+        Of open batches PPO needs the parameters of the newest alone, from which it samples on; REINFORCE those of all.
+        """
+        if self._shared is None or self.shards or self._done < WORTH:
+            return None
+        from nas.controllers.recollection import Recollection
+        from parameter_server.memory_store import MemoryStore
+
+        bases = {key: batch.base for key, batch in self._batches.items() if batch.base is not None}
+        if self.learning.algorithm == "ppo":
+            bases = dict(list(bases.items())[-1:])
+        different = {base.version: base for base in bases.values()}
+        store = self._shared.store
+        size = sum(tensor.nbytes for base in different.values() for tensor in base.tensors.values())
+        if size > LARGEST or not isinstance(store, MemoryStore):
+            return None
+        baselines = [member.baseline.value for member in self._members]
+        after = self.setting.driver, self._done, self._marks[self._done - 1]
+        return Recollection(*after, store.images()[0], baselines, bases).content()
+
+    def recall(self, content: bytes) -> bool:
+        from nas.controllers.recollection import Recollection
+        from parameter_server.store import StoreError
+
+        if self.shards or self._members:
+            return False
+        try:
+            found = Recollection.of(content)
+            here = self._marks[found.turns - 1] if 0 < found.turns <= len(self._marks) else None
+            if found.mark != here or found.driver > self.setting.driver:
+                return False
+            members = self._opened(found.image)
+        except (ValueError, KeyError, TypeError, IndexError, StoreError):
+            return False
+        for member, value in zip(members, found.baselines, strict=True):
+            member.baseline.value = value
+        for key, heard in self._turns[: found.turns]:
+            if heard >= 0:
+                del self._batches[key]
+                self._paid = heard
+        for key, base in found.bases.items():
+            self._batches[key].base = base
+        self._rewards.hear_all(self._heard[: self._paid])
+        self._members, self._done = members, found.turns
+        return True
 
     def close(self) -> None:
         if self._shared is not None:
@@ -262,3 +326,7 @@ class Reinforce(Strategy):
         }
         learning = PRESETS[self.preset] if self.preset else Learning()
         return replace(learning, **given)  # type: ignore[arg-type]
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()

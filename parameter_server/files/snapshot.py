@@ -121,9 +121,19 @@ def write_image(path: Path, image: Image, halfway: Callable[[], None] = lambda: 
     return size
 
 
+def image_bytes(image: Image) -> bytes:
+    """What `write_image` writes to a file."""
+    content = b"".join(parts_of(image))
+    return content + xxhash.xxh3_128_digest(content)
+
+
 def read_image(path: Path) -> Image:
     """What a snapshot holds; raises `StoreError` where it is damaged or cut off."""
-    data = np.fromfile(path, np.uint8)
+    return image_from(np.fromfile(path, np.uint8), path)
+
+
+def image_from(data: NDArray[np.uint8], path: Path | str) -> Image:
+    """What the bytes of a snapshot say; `path` is what an error calls them."""
     body = data[:-_DIGEST]
     if len(data) < _ALIGNED or body[: len(_MAGIC)].tobytes() != _MAGIC:
         raise StoreError(f"{path} is no snapshot of a shard, or only its beginning")

@@ -1,0 +1,213 @@
+"""What a strategy has learned, kept for the next driver: the same from a snapshot as from the history alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from controlling import make, told
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.journal import Journal
+from nas.learned import NAME, PAUSE, Learned, recall
+from nas.log import Log
+from nas.logs.memory import MemoryLog
+from nas.logs.sqlite import SqliteLog
+from nas.strategies import reinforce
+from nas.strategies.reinforce import Reinforce
+from nas.strategy import Draw
+from nas.wrappers.deduplicate import Deduplicate
+from workers.errors import UserError
+from workers.objectives import Outcome
+from workers.trial import Result, Trial
+
+KINDS: list[dict[str, Any]] = [
+    {"algorithm": "ppo"},
+    {"algorithm": "reinforce", "replicas": 2},
+    {"algorithm": "ppo", "replicas": 3},
+    {"preset": "zoph2017", "reward": "rank"},
+]
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_worth_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reinforce, "WORTH", 1)
+
+
+def lived(generator: Random, slots: int, steps: int, strategy: Reinforce, at: int) -> tuple[list[Trial | Result], Any]:
+    """What a strategy asked and was told by so many workers, and its snapshot `at` a step."""
+    running, events, kept = list[Trial](), list[Trial | Result](), None
+    for step in range(steps):
+        if len(running) < slots and (not running or generator.random() < 0.6):
+            trial = strategy.ask()
+            assert trial is not None
+            running.append(trial)
+            events.append(trial)
+        else:
+            trial = running.pop(generator.randrange(len(running)))
+            outcome = generator.choices([Outcome.COMPLETED, Outcome.FAILED, Outcome.INFEASIBLE], [8, 1, 1])[0]
+            events.append(told(trial, outcome=outcome))
+            strategy.tell(events[-1])  # type: ignore[arg-type]
+        if step == at:
+            kept = strategy.snapshot()
+    return events, kept
+
+
+def hear(strategy: Reinforce, events: list[Trial | Result]) -> Reinforce:
+    """Let a strategy hear the same as another, by way of a journal."""
+    for event in events:
+        said = json.loads(json.dumps(event.json()))
+        if isinstance(event, Trial):
+            strategy.hear(Trial.from_json(said))
+        else:
+            strategy.tell(Result.from_json(said))
+    return strategy
+
+
+def goes_on(strategy: Reinforce, trials: int = 12) -> list[Trial | Result]:
+    return lived(Random(0), 3, 2 * trials, strategy, -1)[0]
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 9), st.integers(0, 39), st.sampled_from(KINDS))
+@settings(max_examples=12)
+def test_what_was_kept_and_what_came_behind_it_are_the_whole_history(
+    generator: Random, slots: int, at: int, options: dict[str, Any]
+) -> None:
+    events, kept = lived(generator, slots, 40, make(**options), at)
+    without, recalled = hear(make(**options), events), hear(make(**options), events)
+    assert recalled.recall(kept) if kept is not None else not recalled.recall(b"")
+    assert goes_on(recalled) == goes_on(without)
+    ours, theirs = (one._members[0].store.pull() for one in (recalled, without))
+    assert ours.version == theirs.version
+    for name, value in ours.tensors.items():
+        np.testing.assert_array_equal(value, theirs.tensors[name])
+
+
+def short() -> tuple[list[Trial | Result], bytes]:
+    events, kept = lived(Random(1), 3, 60, make(), 59)
+    assert kept is not None
+    return events, kept
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda said: said | {"mark": said["mark"][::-1]},
+        lambda said: said | {"turns": said["turns"] - 1},
+        lambda said: said | {"turns": 10**9},
+        lambda said: said | {"turns": None},
+        lambda said: said | {"driver": 1},
+        lambda said: said | {"image": said["image"][:-8]},
+        lambda said: said | {"image": "AAAA"},
+        lambda said: said | {"image": said["image"].replace("A", "B", 400)},
+        lambda said: said | {"bases": [[0, 0, 99]]},
+        lambda said: {},
+        lambda said: [],
+    ],
+)
+def test_what_does_not_fit_is_learned_again(spoil: Callable[[Any], Any]) -> None:
+    events, kept = short()
+    strategy = hear(make(), events)
+    assert not strategy.recall(json.dumps(spoil(json.loads(kept))).encode())
+    assert goes_on(strategy) == goes_on(hear(make(), events))
+
+
+@pytest.mark.parametrize("options", [{"seed": 2}, {"learning_rate": 0.01}, {"replicas": 2}, {"hidden": 7}])
+def test_other_settings_have_learned_something_else(options: dict[str, Any]) -> None:
+    events, kept = short()
+    assert hear(make(), events).recall(kept)
+    assert not hear(make(**options), events).recall(kept)
+
+
+def test_another_history_has_taught_something_else() -> None:
+    events, kept = short()
+    assert not hear(make(), events[:30]).recall(kept)  # a journal that was cut
+    place = next(number for number, event in enumerate(events) if isinstance(event, Result) and event.metrics)
+    event = events[place]
+    assert isinstance(event, Result)
+    events[place] = replace(event, metrics={"score": 7.0})
+    assert not hear(make(), events).recall(kept)
+
+
+def test_who_has_asked_already_recalls_nothing() -> None:
+    events, kept = short()
+    strategy = hear(make(), events)
+    strategy.propose(Draw(0, 10**6))
+    assert not strategy.recall(kept)
+
+
+def test_little_is_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert lived(Random(1), 3, 60, make(), 59)[1] is None
+
+
+def test_too_many_open_batches_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reinforce, "LARGEST", 100)
+    assert lived(Random(1), 3, 60, make(algorithm="reinforce"), 59)[1] is None
+
+
+def written(log: Log, events: list[Trial | Result]) -> Journal:
+    log.create("long", {}, {})
+    journal = Journal(log, "long", log.acquire("long"), pulse=None)
+    for event in events:
+        if isinstance(event, Trial):
+            journal.write("ask", event.id, event.json())
+            journal.write("attempt", event.id, {"number": 1})
+        else:
+            journal.write("tell", event.trial_id, event.json())
+    journal.commit()
+    return journal
+
+
+@pytest.mark.parametrize("make_log", [MemoryLog, SqliteLog])
+def test_the_next_driver_learns_only_what_is_new(
+    make_log: type[MemoryLog] | type[SqliteLog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = SqliteLog(tmp_path) if make_log is SqliteLog else MemoryLog()
+    now, first = [0.0], make()
+    events, _ = lived(Random(1), 3, 60, first, -1)
+    journal = written(log, events)
+    learned = Learned(journal, Deduplicate(first), lambda: now[0])
+    learned.turn()
+    assert log.snapshot("long", NAME) is None
+    now[0] = PAUSE
+    learned.turn()
+    assert log.snapshot("long", NAME) is not None
+    second = make()
+    journal = Journal(log, "long", log.acquire("long", force=True), pulse=None)
+    journal.replay(Deduplicate(second))
+    monkeypatch.setattr(Reinforce, "_created", lambda self: pytest.fail("it began from nothing"))
+    trial = second.ask()
+    monkeypatch.undo()
+    assert trial == hear(make(), events).ask()
+    log.close()
+
+
+def test_another_release_is_not_believed() -> None:
+    log, first = MemoryLog(), make()
+    events, _ = lived(Random(1), 3, 60, first, -1)
+    Learned(written(log, events), first).end()
+    kept = log.snapshot("long", NAME)
+    assert kept is not None
+    assert recall(hear(make(), events), log, "long")
+    log.keep("long", 1, replace(kept, release="0.0.1/1"))
+    assert not recall(hear(make(), events), log, "long")
+
+
+def test_a_search_goes_on_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise UserError("the disk is full")
+
+    log, first = MemoryLog(), make()
+    events, _ = lived(Random(1), 3, 60, first, -1)
+    learned = Learned(written(log, events), first)
+    monkeypatch.setattr(log, "keep", full)
+    learned.end()
+    learned.end()
