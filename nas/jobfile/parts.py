@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    model_validator,
+)
 
 from nas.jobfile.mistakes import Mistake, nearest, shown
 from workers.objectives import Direction, Objective
 from workers.plugins import Spec
+from workers.redaction import redacted, secrets
 from workers.size import parsed
 from workers.trial import Json
 
@@ -42,6 +52,17 @@ def _bytes(value: object) -> object:
 
 def _place(value: object) -> object:
     return {"place": value} if isinstance(value, str) else value
+
+
+def _open(place: str) -> str:
+    """A place of artifacts, which every process reads from the journal: without secrets."""
+    if secrets(place):
+        kind = place.partition("://")[0].upper()
+        raise ValueError(
+            f"is {redacted(place)}, and everybody who reads the journal would read its password: leave it out, and set "
+            f"the environment variable FSSPEC_{kind}_PASSWORD (or what fsspec calls it) for driver and workers"
+        )
+    return place
 
 
 def _shared(value: object) -> object:
@@ -153,7 +174,7 @@ class JournalPlace(Part):
 class ArtifactPlace(Part):
     """Where checkpoints are kept (a folder or an fsspec URL), and how many bytes they may take."""
 
-    place: str | None = None
+    place: Annotated[str, AfterValidator(_open)] | None = None
     quota: Annotated[Whole, Field(gt=0), BeforeValidator(_bytes)] | None = None
 
 

@@ -174,6 +174,7 @@ MISTAKES = [
     ("seed: 1.5", ["seed is 1.5", "whole number"]),
     ("name: a/b", ["name is 'a/b'", "letters, digits"]),
     ("journal: {durability: total}", ["journal.durability is 'total'", "'normal' or 'full'"]),
+    ("artifacts: ftp://me:correct-horse@host/x", ["ftp://me:***@host/x", "FSSPEC_FTP_PASSWORD"]),
     ("artifacts: {quota: 20 apples}", ["artifacts.quota is '20 apples'", "20 GB"]),
     ("seed: 1\nseed: 2", ["line 6", "'seed' a second time"]),
     ("seed: [1", ["no YAML"]),
