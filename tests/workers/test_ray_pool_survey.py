@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.pools.allowance import Allowance, Unlimited
 from workers.pools.liveness import LIMIT, Answer, Liveness, knock
+from workers.pools.lookout import STRIDE, Silence
 from workers.pools.nodes import Cluster, Node
 from workers.pools.survey import SPARE, Post, Survey, survey
 
@@ -166,3 +168,12 @@ def test_a_knock_tells_who_listens_from_who_refuses_and_who_says_nothing() -> No
             doors = {"open": listener.getsockname(), "refused": closed.getsockname(), "silent": full.getsockname()}
             assert knock(doors, 0.3) == {"open": OPEN, "refused": REFUSED, "silent": SILENT}
     assert knock({}, 0.0) == {}
+
+
+def test_a_driver_that_was_stopped_listens_before_it_believes_that_the_head_is_gone() -> None:
+    silence = Silence(100.0)
+    assert silence.at(101.0, 100.5) == pytest.approx(0.5)
+    assert silence.at(200.0, 100.9) == pytest.approx(STRIDE + 0.1)  # nothing could be heard
+    assert silence.at(200.5, 200.4) == pytest.approx(0.1)
+    times = [201.0 + second for second in range(50)]
+    assert [silence.at(now, 200.4) for now in times] == pytest.approx([now - 200.4 for now in times])

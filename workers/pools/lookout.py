@@ -17,6 +17,7 @@ from workers.pools.nodes import Cluster
 
 PERIOD = 1.0  # seconds between two looks
 STOPPING = 3.0  # seconds that a look under way gets to end
+STRIDE = 10.0  # seconds between two questions of a driver that count as silence, at most: it may have been stopped
 
 
 @final
@@ -27,6 +28,23 @@ class Sight:
     cluster: Cluster
     heard: float
     head: Answer = Answer.OPEN
+
+
+@final
+class Silence:
+    """How long nothing was heard, without the time in which a process that is stopped (SIGSTOP) could hear nothing."""
+
+    def __init__(self, heard: float) -> None:
+        self._heard = self._asked = heard
+        self._deaf = 0.0
+
+    def at(self, now: float, heard: float) -> float:
+        """The seconds since it was `heard`; asked again and again."""
+        if heard != self._heard:
+            self._heard, self._deaf = heard, 0.0
+        self._deaf += max(0.0, now - self._asked - STRIDE)
+        self._asked = now
+        return max(0.0, now - heard - self._deaf)
 
 
 @final
@@ -46,8 +64,13 @@ class Lookout:
         self._asked: Sequence[Mapping[str, float]] | None = None
         self._ended = threading.Event()
         self.sight = Sight(Cluster.of(_nodes(), _draining(), frozenset()), time.monotonic())
+        self._silence = Silence(self.sight.heard)
         self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
         self._thread.start()
+
+    def away(self, now: float) -> float:
+        """The seconds for which the head has been silent while this process listened; asked at each survey."""
+        return self._silence.at(now, self.sight.heard)
 
     def demand(self, bundles: Sequence[Mapping[str, float]]) -> None:
         """Have the autoscaler, where there is one, make room for all `bundles` at once; for none, as it was before."""

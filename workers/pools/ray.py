@@ -204,8 +204,9 @@ class Ray(Pool):
             self._report(slot, json.loads(curve), now)
         except (RayError, GetTimeoutError):
             pass  # it is deaf: what it told before must do
-        if slot.head is not None:
-            self._give_up(slot, slot.head.overdue(now, limit), now)
+        (reference, running), *_ = slot.queue.items()
+        if not ray.wait([reference], timeout=0)[0]:  # otherwise it ended while this driver was busy, or stopped
+            self._give_up(slot, running.overdue(now, limit), now)
 
     def _give_up(self, slot: Slot, result: Result, now: float) -> None:
         """Kill the actor of an attempt that goes on, and say how it ended."""
@@ -240,8 +241,7 @@ class Ray(Pool):
 
     def _abandoned(self, now: float) -> bool:
         """Whether the raylet that this process hangs on is dead, or our own head; `UserError` if it is another's."""
-        sight = self._lookout.sight
-        away = now - sight.heard
+        sight, away = self._lookout.sight, self._lookout.away(now)
         if self._membership.own and sight.head is Answer.REFUSED and away > REFUSED:
             return True
         if away > PATIENCE:

@@ -1,4 +1,4 @@
-"""What an actor says of its memory holds for the attempt it was asked about; without a cluster."""
+"""Answers that cross: of attempts that end as they are asked about, or as they are late; without a cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections import deque
 from typing import Any, cast
 
+import pytest
 from ray.exceptions import RayTaskError
 
 from search_spaces.decisions import Candidate
@@ -44,7 +45,7 @@ def slot_with(*attempts: Attempt) -> Slot:
     return cast("Slot", slot)
 
 
-def test_what_follows_an_attempt_that_took_too_much_is_not_charged_with_it(monkeypatch: Any) -> None:
+def test_what_follows_an_attempt_that_took_too_much_is_not_charged_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.pools.ray.ray.kill", lambda _: None)
     first, second = (Attempt(Trial(number, Candidate({}))) for number in range(2))
     slot = slot_with(first, second)
@@ -61,3 +62,18 @@ def test_what_follows_an_attempt_that_took_too_much_is_not_charged_with_it(monke
     results = [one for one in pool._events if isinstance(one, Result)]
     assert [(one.trial_id, one.outcome) for one in results] == [(0, Outcome.INFEASIBLE), (1, Outcome.INFEASIBLE)]
     assert (pool.busy, pool._slots) == (0, [])
+
+
+@pytest.mark.parametrize(("ended", "results"), [(True, []), (False, [Outcome.FAILED])])
+def test_what_ended_while_the_driver_was_busy_is_not_late(
+    ended: bool, results: list[Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit may wait for a server for two minutes, and attempts end within their limit meanwhile."""
+    monkeypatch.setattr("workers.pools.ray.ray.kill", lambda _: None)
+    monkeypatch.setattr("workers.pools.ray.ray.get", lambda _, timeout: "[]")
+    monkeypatch.setattr("workers.pools.ray.ray.wait", lambda one, timeout: (one, []) if ended else ([], one))
+    slot = slot_with(Attempt(Trial(0, Candidate({}))))
+    pool = pool_of(slot)
+    pool._end(slot, 5.0, 120.0)
+    assert [one.outcome for one in pool._events if isinstance(one, Result)] == results
+    assert (pool.busy, slot in pool._slots) == (len(slot.queue), ended)
