@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import traceback
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from workers.errors import NotFoundError, UserError, in_words
+from workers.errors import NotFoundError, UserError
 from workers.redaction import redacted, redacted_text
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def main() -> int:
             f"{error.name} cannot be imported on {socket.gethostname()}: the cluster needs what Cellwright depends on, "
             "so install it there (pip install cellwright), and what the job's own modules import"
         )
+    except Exception as error:  # Ray keeps what is printed here with the job, for everybody
+        sys.stderr.write(redacted_text("".join(traceback.format_exception(error))))
+        return 1
 
 
 def _drive(invitation: Invitation) -> int:
@@ -82,8 +86,4 @@ def _refused(reason: str) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Exception as error:
-        sys.stderr.write(f"{in_words(error)}\n")
-        raise
+    sys.exit(main())
