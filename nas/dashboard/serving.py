@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -92,6 +93,13 @@ def serve(log: Log, place: Place, token: str | None, tell: Callable[[str], None]
             ssl_certfile=place.certificate,
             ssl_keyfile=place.key,
         )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            files = f"{place.certificate} and {place.key}"
+            raise UserError(
+                f"{files} are no certificate and its key: {error.strerror or error}; name PEM files"
+            ) from None
         server = uvicorn.Server(config)
         tell(f"{scheme}://{host}:{port}/")
         server.run(sockets=[listening])

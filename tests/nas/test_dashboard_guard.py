@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from nas.dashboard.access import Access, read_token
 from nas.dashboard.application import application
-from nas.dashboard.serving import Place
+from nas.dashboard.serving import Place, serve
 from nas.history import Entry
 from nas.log import Log
 from nas.logs.sqlite import SqliteLog
@@ -277,6 +277,13 @@ def test_others_reach_it_only_with_a_token_and_tls(tmp_path: Path) -> None:
         Place(host, certificate=pem, key=pem).check(TOKEN)
     with pytest.raises(UserError, match="both"):
         Place(certificate=pem).check(TOKEN)
+
+
+def test_a_certificate_that_is_none_is_said_before_anything_is_announced(tmp_path: Path, log: Log) -> None:
+    pem = tmp_path / "some.pem"
+    pem.write_text("no certificate")
+    with pytest.raises(UserError, match="are no certificate and its key"):
+        serve(log, Place(port=0, certificate=pem, key=pem), TOKEN, lambda address: pytest.fail(address))
 
 
 def test_a_token_file_is_its_owners_alone_and_long_enough(tmp_path: Path) -> None:
