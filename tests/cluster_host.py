@@ -1,7 +1,7 @@
 """One machine of a cluster in tests: runs a command, stays the parent of all that it left behind, and ends with it.
 
 Says the command's exit status once it is known. All ends, at once and without a farewell, when standard input does: so
-nothing outlives a test that is killed.
+nothing outlives a test that is killed. Signals to the group of the tests, of Ctrl-C or a limit of time, do not end it.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def main() -> None:
     """Run what the arguments say."""
     if ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0):
         sys.exit("this process cannot take orphans in")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # a function, for what is ignored would be so in what is run, too
     status = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False).returncode
     threading.Thread(target=_reap, daemon=True).start()
     sys.stdout.write(f"{status}\n")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
-from clusters import RayCluster, can_be_namespaced, until
+from clusters import HOST, RayCluster, can_be_namespaced, until
 from conftest import Require
 
 DRIVER = """
@@ -23,6 +24,26 @@ def _lives(pid: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_host_that_is_interrupted_with_its_tests_still_ends_what_it_has_started(number: int) -> None:
+    command = [sys.executable, HOST, "sh", "-c", "sleep 1000 & echo $! >&2"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as host:
+        assert host.stdin is not None
+        assert host.stdout is not None
+        assert host.stderr is not None
+        started = int(host.stderr.readline())
+        assert host.stdout.readline() == b"0\n"
+        try:
+            host.send_signal(number)
+            assert _lives(started)
+            host.stdin.close()
+            assert host.wait(60) == 0
+        except AssertionError:
+            os.kill(started, signal.SIGKILL)
+            raise
+    until(lambda: not _lives(started))  # whoever takes orphans in has buried it
 
 
 @pytest.mark.slow
