@@ -15,7 +15,7 @@ from typing import final
 from workers.pools.shares import LEASE, SETTLE, Shares, claim_from_json
 
 LONELY = 10.0  # seconds that a broker without members waits for one
-FAREWELL = 0.2  # seconds for its last answer to get out
+FAREWELL = 2.0  # seconds in which who left last ends it: Ray reports to people what ends by itself
 LOOK = 1.0  # seconds between two looks at who is there
 
 
@@ -35,12 +35,13 @@ class Broker:
             lease = self._shares.renew(claim_from_json(json.loads(claim)))
         return json.dumps({"granted": lease.granted, "owed": lease.owed})
 
-    def leave(self, member: str) -> None:
-        """Take back what a search that has ended had."""
+    def leave(self, member: str) -> bool:
+        """Take back what a search that has ended had; whether it was the last one, which then ends this."""
         with self._lock:
             self._shares.leave(member)
             if not self._shares.members:
                 self._left.set()
+            return not self._shares.members
 
     def members(self) -> list[str]:
         """Who is there."""
