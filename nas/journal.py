@@ -20,6 +20,7 @@ from search_spaces.decisions import Candidate
 from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.pool import Event, Progress
+from workers.redaction import redacted_text
 from workers.trial import Attempt, Json, Result, Trial
 
 News = TypeVar("News", Trial, Result)
@@ -117,8 +118,9 @@ class Journal:
         self.stopping_now = self.stopping_now or now
 
     def note(self, text: str, trial: int | None = None, aside: bool = False) -> None:
-        """Write something that a person should know."""
-        self.write("note", trial, {"text": text, "aside": True} if aside else {"text": text})
+        """Write something that a person should know; passwords in addresses are left out of it."""
+        said = redacted_text(text)
+        self.write("note", trial, {"text": said, "aside": True} if aside else {"text": said})
 
     def write(self, kind: str, trial: int | None, body: Mapping[str, Json], urgent: bool = True) -> None:
         """Put an entry into this turn (see `Entry` for kinds); one that is not urgent may wait, and may be lost."""
@@ -153,7 +155,7 @@ class Journal:
                 if request.body["kind"] == "stop":
                     self.write("applied", None, {"request": request.sequence})
             self.commit()
-            self.log.release(self.search, self.epoch, state, reason)
+            self.log.release(self.search, self.epoch, state, redacted_text(reason))
         finally:
             self.close()
 

@@ -35,6 +35,16 @@ def test_an_attempt_is_written_before_it_is_handed_out(log: Log) -> None:
     assert kinds(log) == ["ask", "attempt", "ask", "attempt"]
 
 
+def test_no_password_is_in_a_note_or_in_the_reason_of_an_end(log: Log) -> None:
+    journal = drive(log, Tally())
+    journal.note("cannot reach http://me:correct-horse@host")
+    journal.release("failed", "s3://key:battery@bucket is away")
+    said = [str(dict(entry.body)) for entry in log.entries("try")]
+    assert any("http://me:***@host" in one for one in said)
+    assert not any("correct-horse" in one or "battery" in one for one in said)
+    assert log.header("try").reason == "s3://key:***@bucket is away"
+
+
 def test_a_turn_is_one_commit_of_what_was_told_and_what_is_asked(log: Log) -> None:
     journal = drive(log, strategy := Tally())
     (first,) = journal.ask(strategy, 1)
