@@ -131,6 +131,7 @@ def test_a_cluster_of_our_own_is_shared_with_nobody() -> None:
 def test_a_broker_whose_last_member_leaves_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     monkeypatch.setattr("workers.pools.broker.os._exit", lambda _: ended.set())
+    monkeypatch.setattr("workers.pools.broker.FAREWELL", 0.1)
     broker = Broker(settle=0.0)
     assert json.loads(broker.renew(json.dumps({"search": "a", "room": 2, "wanted": 2, "held": 0})))["granted"] == 2
     broker.renew(json.dumps({"search": "b", "room": 2, "wanted": 2, "held": 0}))
