@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, final
@@ -16,6 +17,8 @@ from workers.errors import UserError
 from workers.trial import Json
 
 PATIENCE = 10.0  # seconds to wait for somebody who listens
+BEGINNING = 60.0  # seconds that a head may take from its first answer to its first job
+NO_AGENT = "No available agent"
 NAMED = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # which Ray would prefer to the address that it is given
 
 
@@ -42,13 +45,21 @@ class JobServer:
         with self._explained():
             taken = {job.submission_id for job in self._client.list_jobs()}
             number = next(number for number in range(1, len(taken) + 2) if _numbered(name, number) not in taken)
-            submitted: str = self._client.submit_job(
-                entrypoint=entrypoint,
-                submission_id=_numbered(name, number),
-                runtime_env=dict(runtime_env),
-                metadata=dict(metadata),
-            )
-        return submitted
+            given = {"runtime_env": dict(runtime_env), "metadata": dict(metadata)}
+            return self._accepted(entrypoint, _numbered(name, number), given)
+
+    def _accepted(self, entrypoint: str, name: str, given: Mapping[str, Json]) -> str:
+        """Submit; a head that has only just begun takes no jobs until its agent is there, which is waited for."""
+        until = time.monotonic() + BEGINNING
+        while True:
+            try:
+                submitted: str = self._client.submit_job(entrypoint=entrypoint, submission_id=name, **given)
+            except RuntimeError as error:
+                if NO_AGENT not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
+            else:
+                return submitted
 
     def ended(self, job: str) -> bool:
         """Whether the job is over, well or not."""
