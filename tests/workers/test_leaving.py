@@ -6,6 +6,7 @@ import os
 import signal
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar, final
 
 import pytest
 
@@ -13,7 +14,7 @@ from search_spaces.decisions import Candidate
 from workers.objectives import Outcome
 from workers.plugins import Spec
 from workers.pool import Event
-from workers.pools import guard
+from workers.pools import guard, process
 from workers.pools.local import Local
 from workers.setup import Setup
 from workers.trial import Attempt, Result, Trial
@@ -32,6 +33,29 @@ def train(values):
 
 train.decisions = {}
 """
+
+
+@final
+class Drained:
+    """A driver's end that was woken by SIGTERM before it heard of its setup."""
+
+    said: ClassVar[list[tuple[str, str]]] = []
+
+    def hear(self) -> None:
+        return None
+
+    def say(self, kind: str, body: str) -> None:
+        self.said.append((kind, body))
+
+
+def test_a_worker_that_is_asked_to_leave_before_it_knows_its_setup_breaks_no_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "LineDriver", Drained)
+    monkeypatch.setattr("workers.pools.process.signal.signal", lambda *_: None)
+    monkeypatch.setattr("workers.pools.process.os.register_at_fork", lambda **_: None)
+    process.main()
+    assert Drained.said == [("leaving", "null")]
 
 
 def pool_at(folder: Path, slots: int = 1) -> Local:

@@ -67,8 +67,11 @@ def main() -> None:
         body: list[Json] = [progress.trial_id, progress.attempt, progress.epoch, dict(progress.metrics)]
         driver.say("progress", encode(body))
 
+    if (told := driver.hear()) is None:
+        driver.say("leaving", "null")
+        return
     try:
-        workshop = open_workshop(Setup.from_json(driver.hear()))
+        workshop = open_workshop(Setup.from_json(told))
     except Exception as failure:
         message = str(failure) if isinstance(failure, UserError) else in_words(failure)
         driver.say("broken", encode(message))
