@@ -86,6 +86,11 @@ class Search:
                 return None
             return History.of(log.entries("s"))
 
+    def gets_going(self, driver: subprocess.Popen[str]) -> None:
+        """Wait for three trials of a driver that lives."""
+        until(lambda: self.completed() > 2 or driver.poll() is not None, "three trials")
+        assert driver.poll() is None, driver.communicate()[0]
+
     def completed(self) -> int:
         history = self.history()
         return 0 if history is None else history.outcomes[Outcome.COMPLETED]
@@ -110,8 +115,7 @@ def cluster() -> Iterator[RayCluster]:
 def test_a_killed_driver_and_a_finished_search_leave_no_actor_behind(cluster: RayCluster, tmp_path: Path) -> None:
     search = Search(tmp_path, 12)
     with search.driver("run", "job.yaml", environment=cluster.whole_environment) as driver:
-        until(lambda: not idle(cluster.head))
-        until(lambda: search.completed() > 2)
+        search.gets_going(driver)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
     until(lambda: idle(cluster.head), "the end of the actors")
@@ -122,7 +126,7 @@ def test_a_killed_driver_and_a_finished_search_leave_no_actor_behind(cluster: Ra
     with cluster.joined():
         from ray._private.state import actors
 
-        assert {actor["State"] for actor in actors().values()} <= {"DEAD"}
+        until(lambda: {actor["State"] for actor in actors().values()} <= {"DEAD"}, "the end of the broker")
 
 
 @pytest.mark.slow
@@ -134,7 +138,7 @@ def test_a_search_whose_head_is_lost_ends_with_an_error_and_goes_on_elsewhere(tm
         node = cluster.add_node(2, apart=False)  # where the driver is, too
         search = Search(tmp_path, 100)
         with search.driver("run", "job.yaml", environment=cluster.whole_environment, patience=8.0) as driver:
-            until(lambda: search.completed() > 2)
+            search.gets_going(driver)
             cluster.kill_head()
             began = time.monotonic()
             said, _ = driver.communicate(timeout=100)
@@ -170,7 +174,7 @@ def test_a_search_outlives_a_head_that_comes_back_with_its_memory_in_redis(tmp_p
         cluster.add_node(2)
         search = Search(tmp_path, 120)
         with search.driver("run", "job.yaml", environment=cluster.whole_environment) as driver:
-            until(lambda: search.completed() > 2)
+            search.gets_going(driver)
             cluster.kill_head()
             cluster.restart_head()
             said, _ = driver.communicate(timeout=150)
