@@ -162,7 +162,8 @@ def test_what_a_worker_takes_while_it_loads_is_no_fault_of_its_attempt(tmp_path:
     setup = Setup("s", Spec("loading:train"), folder=str(tmp_path))
     with closing(Local(setup, slots=1, memory="200 MB", grace=0.1)) as pool:
         pool.submit(Attempt(Trial(0, Candidate({"how": "fine"}))))
-        loaded, events = [], []
+        loaded: list[int] = []
+        events: list[Result] = []
         while len(loaded) < 3:  # looks at the worker, half a second apart, that found too much
             events += [event for event in pool.wait(0.5) if isinstance(event, Result)]
             loaded += [pid for pid in pids(pool) if footprint.held(pid) > 300 * MB]
