@@ -113,7 +113,10 @@ class Workshop:
         return draining.begun() or self.memory.worn()
 
     def _clear_up(self) -> None:
-        """Remove what the attempt before kept under way: who gives this worker another one has written its result."""
+        """Remove what the attempt before kept under way: who gives this worker another one has written its result.
+
+        Not yet where an actor holds several attempts; a driver that dies just then has the trial begin again.
+        """
         if self._over is not None:
             self._over.remove()
             self._over = None
