@@ -24,8 +24,15 @@ __pycache__/
 .hypothesis/
 .DS_Store
 .env
+.env.*
 .netrc
 .pgpass
+.aws/
+.docker/
+.gnupg/
+.kube/
+.ray/
+.ssh/
 """.splitlines()
 
 

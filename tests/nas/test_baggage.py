@@ -133,6 +133,7 @@ def test_data_searches_environments_and_what_is_ignored_stay_at_home(tmp_path: P
     for name in (
         "job.yaml", "spaces/mine.py", "data/images.bin", "searches/try/journal.sqlite", "out/architecture.json",
         "env/pyvenv.cfg", ".git/config", ".venv/bin/python", "spaces/__pycache__/mine.pyc", "big.log", ".env",
+        ".env.local", ".ssh/id", ".aws/credentials", ".ray/auth_token", "a/.kube/config", ".docker/config.json",
         "spaces/notes.txt", "tables/data/__init__.py",
     ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
