@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.surrogates.gaussian_process import Posterior
     from nas.surrogates.kernel import Matrix
 
+LARGEST = np.finfo(np.float64).max
 EXPLORED = 0.15  # of the asks: a sample of the posterior decides instead of the expected improvement
 
 
@@ -64,7 +65,7 @@ def chosen(
             scores = outlook.mean + deviation * generator.standard_normal(len(deviation))
         else:
             scores = log_expected_improvement(outlook.mean, deviation, best)
-        scores = scores + doubt
+        scores = np.maximum(scores + doubt, -LARGEST)  # even what is hopeless comes before what was picked
         scores[picked] = -np.inf
         picked.append(int(np.argmax(scores)))
         outlook.foresee(picked[-1])

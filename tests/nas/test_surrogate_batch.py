@@ -50,8 +50,9 @@ def test_what_is_foreseen_is_doubted_as_if_it_had_been_seen() -> None:
     assert ours.deviation / np.sqrt(before.variance) == pytest.approx(theirs, rel=1e-6)
 
 
-def test_a_batch_has_every_row_once() -> None:
-    picked = chosen(outlook(20, 30), 0.0, np.zeros(20), 30, np.random.default_rng(0))
+@pytest.mark.parametrize("doubt", [0.0, -1e300, -np.inf])
+def test_a_batch_has_every_row_once(doubt: float) -> None:
+    picked = chosen(outlook(20, 30), 0.0, np.full(20, doubt), 30, np.random.default_rng(0))
     assert sorted(picked.tolist()) == list(range(20))
 
 
