@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from nas.exporter import SearchExporter
-from nas.history import APART, History, TrialRecord
+from nas.history import APART, Entry, History, TrialRecord
 from nas.recorded import current_plan
 from nas.strict import strict
 from nas.summary import state
@@ -51,6 +51,9 @@ class OptunaStudy(SearchExporter):
         header = log.header(search)
         plan = current_plan(log, search)
         history = History.of(log.entries(search))
+        if (stands := state(header)) == "abandoned":  # what ran waits to be issued again
+            last = history.last_at or header.heartbeat
+            history.feed(Entry(0, last, "state", None, {"state": stands, "reason": header.reason}))
         distributions = {name: _distribution(one) for name, one in plan.setting.decisions.items()}
         refuse_foreign(path)
         with quiet():
@@ -61,7 +64,7 @@ class OptunaStudy(SearchExporter):
                 directions=[StudyDirection[objective.direction.name] for objective in plan.objectives],
             )
             study.set_metric_names([objective.metric for objective in plan.objectives])
-            told = {"state": state(header), "reason": header.reason, "seed": plan.job.seed, "versions": header.versions}
+            told = {"state": stands, "reason": header.reason, "seed": plan.job.seed, "versions": header.versions}
             for name, value in told.items():
                 study.set_user_attr(name, strict(value))
             for record in history.trials.values():

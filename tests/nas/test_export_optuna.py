@@ -27,6 +27,7 @@ from nas.cli.app import application
 from nas.driver import start
 from nas.history import Entry
 from nas.home import open_log
+from nas.logs.sqlite import SqliteLog
 from search_spaces.decisions import Candidate
 from workers.objectives import Outcome
 from workers.trial import Result as TrialResult
@@ -145,6 +146,18 @@ def test_optuna_reads_every_trial_as_it_was(tmp_path: Path) -> None:
         "baseline",
     )
     assert trials[6].user_attrs["error"] == "DivergedError: loss is nan"
+
+
+def test_what_ran_when_its_driver_died_waits(tmp_path: Path) -> None:
+    log = open_log()
+    assert isinstance(log, SqliteLog)
+    with log._known(search(10)).transaction() as connection:
+        connection.execute("UPDATE search SET heartbeat = 0")
+    log.close()
+    assert run("export", "tune", "--format", "optuna").exit_code == 0
+    found = study(tmp_path / "tune.optuna.log")
+    assert found.user_attrs["state"] == "abandoned"
+    assert found.get_trials()[9].state == TrialState.WAITING
 
 
 def test_what_was_infeasible_is_not_the_best(tmp_path: Path) -> None:
