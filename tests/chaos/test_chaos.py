@@ -162,7 +162,7 @@ def test_workers_killed_in_the_middle_of_a_trial_are_replaced(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_cluster_whose_workers_raylet_and_driver_are_killed(tmp_path: Path) -> None:
-    chaos = Chaos(tmp_path, 300, {"name": "ray", "slots": 2}, seconds=0.1)
+    chaos = Chaos(tmp_path, 160, {"name": "ray", "slots": 2}, seconds=0.1)
     driver = chaos.drive()
     spared: set[int] = set()
     for _ in range(3):
