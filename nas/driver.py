@@ -89,17 +89,18 @@ def drive(search: str, log: Log, observer: Observer | None = None, force: bool =
         with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
             with open_weights(plan, journal.epoch), closing(strategy), closing(plan.pool()) as pool:
                 retention = Retention.of(plan, journal)
-                keepers = Keeper(log, search, journal.epoch, standing), Learned(journal, strategy)
+                keeper, learned = Keeper(log, search, journal.epoch, standing), Learned(journal, strategy)
                 told = DriverLog.of(plan, journal.epoch)
                 with Watchers([told, *plan.watchers(strategy, journal.timing)], journal.note) as watchers:
+                    turns = _Turns(interrupt, retention, watchers, (keeper, learned), observer)
                     with _rare_collections():
-                        loop(strategy, pool, journal, _Turns(interrupt, retention, watchers, keepers, observer))
+                        loop(strategy, pool, journal, turns)
                     ending = _ending(strategy, journal, interrupt)
                     watchers.end(journal.history, ending.state, ending.reason)
+                learned.end()
             if ending.state == "finished":
                 retention.finish(journal.history)
-            for keeper in keepers:
-                keeper.end()
+            keeper.end()
             journal.release(ending.state, ending.reason)
     except Superseded:
         journal.close()

@@ -14,7 +14,10 @@ import pytest
 from controlling import make, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_ins import FOLDER
 
+from nas.driver import drive, resume, start
+from nas.job import Job
 from nas.journal import Journal
 from nas.learned import NAME, PAUSE, Learned, recall
 from nas.log import Log
@@ -187,6 +190,30 @@ def test_the_next_driver_learns_only_what_is_new(
     trial = second.ask()
     monkeypatch.undo()
     assert trial == hear(make(), events).ask()
+    log.close()
+
+
+def test_a_search_that_goes_on_begins_with_what_was_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job: dict[str, Any] = {
+        "name": "try",
+        "task": "stand_ins:SumTask",
+        "space": "stand_ins:GridSpace",
+        "strategy": {"name": "reinforce", "batch": 3, "hidden": 4, "epochs": 1},
+        "pool": "stand_ins:Instant",
+        "budget": {"trials": 12},
+        "final": {"top": 0},
+        "folder": FOLDER,
+    }
+    log = SqliteLog(tmp_path)
+    search = start(Job.parse(job), log)
+    assert drive(search, log).state == "finished"
+    first = log.snapshot(search, NAME)
+    assert first is not None
+    monkeypatch.setattr(Reinforce, "_created", lambda self: pytest.fail("it began from nothing"))
+    assert resume(search, log, {"budget": {"trials": 20}}).state == "finished"
+    last = log.snapshot(search, NAME)
+    assert last is not None
+    assert json.loads(last.content)["turns"] > json.loads(first.content)["turns"]
     log.close()
 
 
