@@ -31,13 +31,14 @@ BIN = Path(sys.executable).parent
 PATIENCE = 240.0  # seconds for anything
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PROMETHEUS = shutil.which("prometheus")
-JOB = ("--set", "task.epochs=40", "--set", "budget.trials=40", "--set", "final.epochs=40")
+JOB = ("--set", "task.epochs=40", "--set", "budget.trials=120", "--set", "final.epochs=40")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--pictures", type=Path, help="a folder for the pictures of what is seen")
     pictures = parser.parse_args().pictures
+    pictures = pictures and pictures.absolute()  # the walk goes to another folder
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that nothing is left running
     with tempfile.TemporaryDirectory(prefix="walk-") as folder, Walk(Path(folder), pictures) as walk:
         walk.go()
@@ -82,6 +83,12 @@ class Walk:
         second = self.stack.enter_context(node(self.ports, self.folder))
         until("both nodes have joined", lambda: nodes_alive(self.ports["gcs"]) == 2)
 
+        title("A web page and Prometheus, which find what runs by themselves")
+        self.stack.enter_context(background(BIN / "nas", "dashboard", "--port", str(self.ports["dashboard"])))
+        until("the dashboard answers", lambda: answers(f"http://127.0.0.1:{self.ports['dashboard']}/"))
+        if PROMETHEUS is not None:
+            self.stack.enter_context(prometheus(self.ports["prometheus"], self.folder))
+
         title("A job from a folder of one's own, with a space and a task of one's own")
         mine = self.folder / "mine"
         mine.mkdir()
@@ -94,6 +101,7 @@ class Walk:
 
         title("Watched in the browser and in Prometheus")
         self.watch()
+        self.picture("walk-running", f"http://127.0.0.1:{self.ports['dashboard']}/searches/{self.search}")
 
         title("A node dies")
         os.killpg(second, signal.SIGKILL)
@@ -141,15 +149,10 @@ class Walk:
         return int(self.status()["driver"]["pid"])
 
     def watch(self) -> None:
-        """Look at the dashboard and at Prometheus, where they can be had."""
-        address = f"http://127.0.0.1:{self.ports['dashboard']}"
-        self.stack.enter_context(background(BIN / "nas", "dashboard", "--port", str(self.ports["dashboard"])))
-        until("the dashboard answers", lambda: answers(f"{address}/searches/{self.search}"))
-        self.picture("walk-dashboard", f"{address}/searches/{self.search}")
+        """Ask Prometheus, where it can be had."""
         if PROMETHEUS is None:
             said("Prometheus is not installed here: left out")
             return
-        self.stack.enter_context(prometheus(self.ports["prometheus"], self.folder))
         server = f"http://127.0.0.1:{self.ports['prometheus']}"
         query = 'nas_trials_total{outcome="completed"}'
         until("Prometheus has scraped the search", lambda: asked(server, query) > 0)
@@ -161,7 +164,7 @@ class Walk:
             said("there is no Chromium with a chromedriver here: no picture")
         elif self.pictures is not None:
             self.pictures.mkdir(parents=True, exist_ok=True)
-            photograph(address, self.pictures.absolute() / f"{name}.png")
+            photograph(address, self.pictures / f"{name}.png")
             said(f"seen: {name}.png")
 
 
