@@ -105,7 +105,7 @@ def test_what_was_spoiled_on_the_store_is_noticed() -> None:
     artifacts = Artifacts.open("s3://runs/spoiled")
     artifacts.put("s", 1, 1, "a", b"content")
     s3fs.S3FileSystem(skip_instance_cache=True).pipe_file("runs/spoiled/s/1/1/a", b"c0ntent")
-    with pytest.raises(DamagedError, match="a of trial 1 in s3://runs/spoiled is damaged"):
+    with pytest.raises(DamagedError, match="a of trial 1, attempt 1 in s3://runs/spoiled is damaged"):
         artifacts.get("s", 1, 1, "a")
 
 
