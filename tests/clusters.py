@@ -148,14 +148,16 @@ class RayCluster:
                 ray.shutdown()
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """This process with the cluster's environment, not yet connected."""
+    def entered(self, named: bool = True) -> Iterator[None]:
+        """This process with the cluster's environment, its address only if `named`; not yet connected."""
         from ray._private.authentication_test_utils import reset_auth_token_state
 
         before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
         for name in before:
             del os.environ[name]
         os.environ.update(self.environment)
+        if not named:
+            del os.environ["RAY_ADDRESS"]
         reset_auth_token_state()  # Ray reads the token once in a process
         try:
             yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,8 +48,16 @@ def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture
+def _same_cluster() -> Iterator[None]:
+    """No test leaves the address of its cluster behind, which all later ones would join; `monkeypatch` ends before."""
+    before = os.environ.get("RAY_ADDRESS")
+    yield
+    assert os.environ.get("RAY_ADDRESS") == before, "the test leaves RAY_ADDRESS changed"
+
+
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, prepared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(_same_cluster: None, tmp_path: Path, prepared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees or touches the user's searches and cached data."""
     monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NAS_CACHE", str(prepared_data))

@@ -194,8 +194,7 @@ def test_a_driver_that_runs_other_code_or_sees_other_places_is_refused_with_the_
     from nas.api import submit
     from nas.remote import submission
 
-    with cluster.entered():
-        monkeypatch.delenv("RAY_ADDRESS")
+    with cluster.entered(named=False):
         with monkeypatch.context() as patched:
             patched.setattr(submission, "release_of", lambda modules: "source 000000000000, python 2.7")
             with pytest.raises(UserError, match=r"the client has source 000000000000, .*install the same"):
@@ -249,7 +248,6 @@ def nas_jobs(cluster: RayCluster) -> str:
     """All that Ray says of its jobs."""
     from nas.remote.job_server import JobServer
 
-    with cluster.entered():
-        os.environ.pop("RAY_ADDRESS")
+    with cluster.entered(named=False):
         client: Any = JobServer(cluster.dashboard)._client
         return "\n".join(f"{job!r}" for job in client.list_jobs())
