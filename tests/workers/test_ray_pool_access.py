@@ -8,9 +8,10 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -19,7 +20,7 @@ from clusters import RayCluster
 
 from workers.errors import UserError
 from workers.plugins import Spec
-from workers.pools.access import alone, check_version
+from workers.pools.access import alone, check_version, introduced
 from workers.pools.ray import Ray
 from workers.setup import Setup
 
@@ -157,3 +158,16 @@ def test_who_has_decided_for_a_token_of_his_own_or_against_all_keeps_it(monkeypa
         assert "RAY_AUTH_TOKEN_PATH" not in os.environ
         assert os.environ["RAY_AUTH_MODE"] == "disabled"
     monkeypatch.delenv("RAY_AUTH_MODE")
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("within", [alone, introduced])
+def test_ray_heeds_the_environment_again_once_we_have_left(
+    within: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("a" * 64)
+    core: Any = ray._raylet
+    with within():
+        assert core.get_authentication_mode() == core.AuthenticationMode.TOKEN
+    assert core.get_authentication_mode() == core.AuthenticationMode.DISABLED

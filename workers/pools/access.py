@@ -51,6 +51,7 @@ def alone() -> Iterator[None]:
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = reachable
         _restore(before)
+        _heed()
 
 
 @contextmanager
@@ -65,6 +66,7 @@ def introduced() -> Iterator[None]:
         yield
     finally:
         _restore(before)
+        _heed()
 
 
 def _heed() -> None:
