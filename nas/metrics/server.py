@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import selectors
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
-from threading import BoundedSemaphore, Thread
+from threading import Condition, Thread
 from typing import Any, Final, final
 
 from nas.metrics.access import Access, numeric
 from workers.errors import UserError
 
 FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"  # of Prometheus, which reads it since ever
-AT_ONCE: Final = 16  # connections; more are closed unheard
-SLOWEST: Final = 10.0  # seconds of a client that says nothing
+AT_ONCE: Final = 16  # connections; for one more the oldest goes that has asked nothing yet
+SLOWEST: Final = 5.0  # seconds of a client that says nothing, or takes no answer
+REGULARLY: Final = 90.0  # seconds between two readings of one who comes again
 
 
 @final
@@ -30,12 +33,15 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    request_queue_size = 64  # of five, as the library has it, a sixth would wait for a second
 
     def __init__(self, host: str, port: int, access: Access, page: Callable[[str], bytes | None]) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.access, self.page = access, page
         self._context = access.context()
-        self._room = BoundedSemaphore(AT_ONCE)
+        self._open: dict[socket.socket, bool] = {}  # connections, the oldest first, and whether they have asked
+        self._asked: dict[str, float] = {}  # pages that were read, and when that began the last time
+        self._changed = Condition()
         try:
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -76,27 +82,62 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
                     return
                 self._accept()
 
+    def linger(self, path: str, seconds: float) -> None:
+        """Wait until a page has been read once more, where somebody reads it regularly; at most so many seconds."""
+        now = time.monotonic()
+        with self._changed:
+            if now - self._asked.get(path, -math.inf) < REGULARLY:
+                self._changed.wait_for(lambda: self._asked[path] >= now, seconds)
+
+    def was_read(self, path: str, began: float) -> None:
+        """Note that somebody who began then has read a page to its end."""
+        with self._changed:
+            self._asked[path] = max(began, self._asked.get(path, -math.inf))
+            self._changed.notify_all()
+
+    def heard(self, request: socket.socket) -> None:
+        """Note that a connection has asked for something, and may stay until it is answered."""
+        with self._changed:
+            if request in self._open:
+                self._open[request] = True
+
     def _accept(self) -> None:
-        """One more connection, in a thread of its own if there is room."""
+        """One more connection, in a thread of its own, if there is room or can be made."""
         with suppress(OSError):
             request, address = self.get_request()
-            if self._room.acquire(blocking=False):
+            request.settimeout(SLOWEST)
+            if self._context is not None:
+                request = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            if self._admitted(request):
                 self.process_request(request, address)
             else:
                 self.shutdown_request(request)
 
+    def _admitted(self, request: socket.socket) -> bool:
+        """Whether there is room; who only holds a connection, to ask some day or byte by byte, has to make it."""
+        with self._changed:
+            if len(self._open) >= AT_ONCE:
+                silent = next((one for one, heard in self._open.items() if not heard), None)
+                if silent is None:
+                    return False
+                del self._open[silent]
+                with suppress(OSError):
+                    socket.socket.shutdown(silent, socket.SHUT_RDWR)  # wakes its thread, also out of a handshake
+            self._open[request] = False
+            return True
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """One connection, from the handshake on, so that a client that dawdles keeps nobody waiting."""
         try:
-            request.settimeout(SLOWEST)
-            if self._context is not None:
-                request = self._context.wrap_socket(request, server_side=True)
+            if isinstance(request, ssl.SSLSocket):
+                request.do_handshake()
             self.finish_request(request, client_address)
-        except (OSError, ssl.SSLError):
+        except OSError:
             pass  # who asked has gone, or speaks something else
         finally:
+            with self._changed:
+                self._open.pop(request, None)
             self.shutdown_request(request)
-            self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nobody reads what would be printed here."""
@@ -110,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        began, path = time.monotonic(), self.path.partition("?")[0]
+        self.server.heard(self.connection)
         if not self.server.access.admits(self.headers.get("Authorization")):
             self._answer(401, b"show the token: Authorization: Bearer TOKEN\n", {"WWW-Authenticate": "Bearer"})
             return
@@ -117,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(421, b"ask for this machine by its address, not by a name; or have a token\n")
             return
         try:
-            body = self.server.page(self.path.partition("?")[0])
+            body = self.server.page(path)
         except Exception as error:  # Prometheus counts it as down; a driver's terminal is about its search
             self._answer(500, f"{type(error).__name__}\n".encode())
             return
@@ -125,6 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"nothing is here; metrics are at /metrics\n")
         else:
             self._answer(200, body, {"Content-Type": FORMAT})
+            self.server.was_read(path, began)
 
     do_HEAD = do_GET  # noqa: N815 - as the library has it
 

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Event, Semaphore, Thread
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -22,7 +24,7 @@ import trustme
 from nas.job import Job
 from nas.metrics.access import Access, guard
 from nas.metrics.discovery import OWNER, SILENCE, Discovery, Target
-from nas.metrics.server import AT_ONCE, MetricsServer
+from nas.metrics.server import AT_ONCE, SLOWEST, MetricsServer
 from workers.errors import UserError
 
 TOKEN = "a token for tests, of no use anywhere"
@@ -120,16 +122,68 @@ def test_a_page_that_fails_is_an_answer_and_nothing_on_the_terminal(capfd: pytes
     assert capfd.readouterr() == ("", "")
 
 
-def test_whoever_connects_and_says_nothing_keeps_nobody_waiting() -> None:
-    with serving() as server:
-        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(AT_ONCE - 1)]
-        assert asked(f"http://127.0.0.1:{server.port}/metrics")[0] == 200
-        silent.append(socket.create_connection(("127.0.0.1", server.port)))
-        refused = socket.create_connection(("127.0.0.1", server.port))
-        refused.settimeout(20)
-        assert refused.recv(1) == b""
-        for one in (*silent, refused):
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nHost:"])
+def test_whoever_never_asks_to_the_end_keeps_nobody_waiting(
+    encrypted: bool, said: bytes, secured: Access, authority: trustme.CA
+) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with serving(secured if encrypted else None) as server:
+        url = f"{server.access.scheme}://127.0.0.1:{server.port}/metrics"
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(AT_ONCE + 4)]
+        for one in silent:
+            with suppress(OSError):  # the first have been hung up on
+                one.sendall(said)
+        began = time.monotonic()
+        for _ in range(3):
+            assert asked(url, f"Bearer {TOKEN}", context if encrypted else None)[0] == 200
+        assert time.monotonic() - began < SLOWEST / 2
+        for one in silent:
             one.close()
+
+
+def test_whoever_has_asked_is_answered_however_many_come() -> None:
+    waiting, go = Semaphore(0), Event()
+
+    def page(path: str) -> bytes:
+        waiting.release()
+        go.wait(20)
+        return b"up 1\n"
+
+    server = MetricsServer("127.0.0.1", 0, Access(), page)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            scrapes = [pool.submit(asked, f"http://127.0.0.1:{server.port}/metrics") for _ in range(AT_ONCE)]
+            for _ in scrapes:
+                assert waiting.acquire(timeout=20)
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as refused:
+                assert refused.recv(1) == b""
+            go.set()
+            assert [scrape.result(20) for scrape in scrapes] == [(200, "up 1\n")] * AT_ONCE
+        finally:
+            go.set()
+            server.close()
+
+
+def test_who_reads_regularly_is_waited_for_once_more() -> None:
+    with serving() as server:
+        began = time.monotonic()
+        server.linger("/metrics", 60.0)  # nobody reads here
+        assert asked(f"http://127.0.0.1:{server.port}/metrics")[0] == 200
+        server.linger("/shards/weights/0", 60.0)  # nobody reads that
+        lingers = Thread(target=server.linger, args=("/metrics", 60.0))
+        lingers.start()
+        lingers.join(0.2)
+        assert lingers.is_alive()
+        assert asked(f"http://127.0.0.1:{server.port}/nothing")[0] == 404
+        lingers.join(0.2)
+        assert lingers.is_alive()
+        assert asked(f"http://127.0.0.1:{server.port}/metrics")[0] == 200
+        lingers.join(20)
+        assert not lingers.is_alive()
+        server.linger("/metrics", 0.01)
+        assert time.monotonic() - began < 50
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
