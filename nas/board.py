@@ -3,102 +3,74 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import TYPE_CHECKING, final
 
-from nas.history import History, TrialRecord
-from nas.summary import goal, objectives, state
-from nas.tally import Tally
+from nas.standing import LATELY, Standing, current, update
+from nas.summary import budget, state
 from workers.trial import Json
 
 if TYPE_CHECKING:
     from nas.log import Header, Log
 
 RECENT = 3600.0  # seconds for which a search that is over is shown
-WINDOW = 600.0  # seconds over which trials per hour are counted
-KINDS = ("driver", "ask", "attempt", "tell", "slots", "state", "request")  # neither curves nor files
 
 
 @final
 class Board:
     """The searches that run, or ended within the last hour, the newest first; `look` reads what is new.
 
-    Of 100,000 trials the first look takes 6 s of a core and 330 MB, each further one 10 ms.
+    Of a search that is long the first look reads what its driver has kept, and what came behind it.
     """
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._known: dict[str, _Followed] = {}
+        self._known: dict[tuple[str, float], Standing] = {}  # by search, and when it was created
 
     def look(self, now: float | None = None) -> list[dict[str, Json]]:
         """One record for each search: state, counts, best, pace, slots, and who drives it."""
         now = time.time() if now is None else now
         shown = [header for header in self._log.searches() if _shown(header, now)]
         shown.sort(key=lambda header: (state(header) != "running", -header.created))
-        names = {header.search for header in shown}
-        self._known = {name: followed for name, followed in self._known.items() if name in names}
-        return [self._followed(header).row(header, now) for header in shown]
+        self._known = {(header.search, header.created): self._followed(header) for header in shown}
+        return [_row(header, self._known[header.search, header.created], now) for header in shown]
 
-    def _followed(self, header: Header) -> _Followed:
-        followed = self._known.setdefault(header.search, _Followed(header))
-        followed.read(self._log)
-        return followed
+    def _followed(self, header: Header) -> Standing:
+        known = self._known.get((header.search, header.created))
+        if known is None:
+            return current(self._log, header)
+        update(known, self._log, header.search)
+        return known
 
 
 def _shown(header: Header, now: float) -> bool:
     return state(header) == "running" or now - max(header.heartbeat, header.created) < RECENT
 
 
-@final
-class _Followed:
-    """What is known of one search, and how far it was read."""
+def _row(header: Header, known: Standing, now: float) -> dict[str, Json]:
+    stands, drives, history = state(header), state(header) == "running", known.history
+    metric = known.goals[0].metric if known.goals else None
+    best = known.best
+    return {
+        "search": header.search,
+        "state": stands,
+        "done": known.ended,
+        "budget": budget(header, history).get("trials"),
+        "running": len(history.running) if drives else 0,
+        "slots": history.slots[-1][1] if drives and history.slots else 0,
+        "metric": metric,
+        "best": best.result.metrics.get(metric) if best and best.result and metric else None,
+        "trial": best.trial.id if best else None,
+        "since_improvement": now - best.ended_at if drives and best and best.ended_at else None,
+        "trials_per_hour": _pace(known, now, drives),
+        "seconds": history.worked,
+        "driver": header.driver_host,
+        "heard": now - header.heartbeat if header.heartbeat else None,
+    }
 
-    def __init__(self, header: Header) -> None:
-        self.search = header.search
-        self.objectives = objectives(header.job)
-        self.history, self.tally = History(), Tally(self.objectives)
-        self.ended: deque[float] = deque()
-        self._read, self._counted = 0, 0
 
-    def read(self, log: Log) -> None:
-        for entry in log.entries(self.search, after=self._read, kinds=KINDS):
-            self.history.feed(entry)
-            self._read = entry.sequence
-        self.ended.extend(sorted(record.ended_at or 0.0 for record in self.tally.update(self.history)))
-
-    def row(self, header: Header, now: float) -> dict[str, Json]:
-        stands, drives = state(header), state(header) == "running"
-        best = self._best()
-        result = best.result if best else None
-        value = result.metrics.get(self.objectives[0].metric) if result and self.objectives else None
-        return {
-            "search": self.search,
-            "state": stands,
-            "done": self.tally.ended,
-            "budget": goal(self.search, header.job).trials,
-            "running": len(self.history.running) if drives else 0,
-            "slots": self.history.slots[-1][1] if drives and self.history.slots else 0,
-            "metric": self.objectives[0].metric if self.objectives else None,
-            "best": value,
-            "trial": best.trial.id if best else None,
-            "since_improvement": now - best.ended_at if drives and best and best.ended_at else None,
-            "trials_per_hour": self._pace(now, drives),
-            "seconds": self.history.worked,
-            "driver": header.driver_host,
-            "heard": now - header.heartbeat if header.heartbeat else None,
-        }
-
-    def _best(self) -> TrialRecord | None:
-        """The best full training of any arm by the first objective."""
-        found = [(gains, record) for record in self.tally.best.values() if (gains := record.gains(self.objectives[:1]))]
-        return max(found, key=lambda pair: pair[0], default=(None, None))[1]
-
-    def _pace(self, now: float, drives: bool) -> float | None:
-        """Trials per hour: of the last ten minutes while it runs, of all of it afterwards."""
-        worked = self.history.worked
-        if not drives:
-            return 3600 * self.tally.ended / worked if worked > 0 else None
-        while self.ended and self.ended[0] < now - WINDOW:
-            self.ended.popleft()
-        span = min(WINDOW, worked)
-        return 3600 * len(self.ended) / span if span > 0 else None
+def _pace(known: Standing, now: float, drives: bool) -> float | None:
+    """Trials per hour: of the last ten minutes while it runs, of all of it afterwards."""
+    worked = known.history.worked
+    span = min(LATELY, worked) if drives else worked
+    ended = known.ended_since(now - LATELY) if drives else known.ended
+    return 3600 * ended / span if span > 0 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, final
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from nas.log import Header, Log
 
 NAME = "standing"
-FORMAT = 1  # of the content of a snapshot; to be raised whenever another meaning is given to it
+FORMAT = 2  # of the content of a snapshot; to be raised whenever another meaning is given to it
 ARMS = ("", "baseline")  # whose best are shown; "": everybody's
+LATELY, STEP = 600.0, 10.0  # seconds: trials that ended so lately are counted in such steps
+RISES = 200  # of the best so far that are kept
 
 Mark: TypeAlias = tuple[int, float, str, int | None]  # an entry's sequence, time, kind and trial
 
@@ -30,7 +33,8 @@ class Standing:
 
     These are the best (with several objectives the Pareto front) of each arm, what was scored again, retrained and
     tested. So it takes as much memory as trials run at once, and can be written down and read again in milliseconds.
-    `mark` is the last entry heard.
+    `mark` is the last entry heard; `rises` is when the best of the search itself became better, by the trials that
+    had ended and the first objective.
     """
 
     def __init__(self, goals: Sequence[Objective]) -> None:
@@ -40,6 +44,24 @@ class Standing:
         self._asked = 0  # of the search proper, as are:
         self._ended: Counter[str] = Counter()
         self._best: dict[str, list[TrialRecord]] = {arm: [] for arm in ARMS}
+        self._lately: Counter[int] = Counter()  # by steps since 1970
+        self.rises: list[tuple[int, float]] = []
+
+    @property
+    def ended(self) -> int:
+        """How many trials of the search proper are over."""
+        return self._ended.total()
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best full training of any arm by the first objective, the earliest of equals."""
+        first = self.goals[:1]
+        found = [(gains, -one.trial.id, one) for one in self._best[""] if (gains := one.gains(first)) is not None]
+        return max(found)[2] if found else None
+
+    def ended_since(self, time: float) -> int:
+        """How many trials ended since then, which is at most `LATELY` ago; to the nearest `STEP`."""
+        return sum(count for step, count in self._lately.items() if (step + 0.5) * STEP >= time)
 
     def feed(self, entry: Entry) -> None:
         """Take one more entry into account."""
@@ -61,6 +83,7 @@ class Standing:
         record.busy.clear()
         if record.arm not in BESIDE:
             self._ended[str(record.result.outcome)] += 1
+            self._count(record)
             before = {one.trial.id for best in self._best.values() for one in best}
             self._admit(record)
             after = {one.trial.id for best in self._best.values() for one in best}
@@ -68,6 +91,22 @@ class Standing:
                 del self.history.trials[number]
         elif record.arm == "proxy":
             del self.history.trials[record.trial.id]
+
+    def _count(self, record: TrialRecord) -> None:
+        """Take into account when it ended, and whether the search itself became better by it."""
+        step = int((record.ended_at or 0.0) // STEP)
+        if step not in self._lately:
+            for old in [one for one in self._lately if one < step - LATELY / STEP]:
+                del self._lately[old]
+        self._lately[step] += 1
+        if record.arm == "baseline" or not record.full or not self.goals or not record.gains(self.goals[:1]):
+            return
+        assert record.result is not None
+        goal, value = self.goals[0], record.result.metrics[self.goals[0].metric]
+        if math.isfinite(value) and (not self.rises or goal.gain(value) > goal.gain(self.rises[-1][1])):
+            self.rises.append((self.ended, value))
+            if len(self.rises) > RISES:
+                self.rises = [*self.rises[:-1:2], self.rises[-1]]
 
     def _admit(self, record: TrialRecord) -> None:
         """Put it among the best of its arm and of all, where it is one, and those it is better than out."""
@@ -121,6 +160,9 @@ class Standing:
             "requests": [_plain(entry) for entry in history.requests],
             "trials": [_record(one) for one in history.trials.values()],
             "best": {arm: [one.trial.id for one in best] for arm, best in self._best.items()},
+            "slots": [list(one) for one in history.slots[-1:]],
+            "lately": [list(one) for one in self._lately.items()],
+            "rises": [list(one) for one in self.rises],
         }
 
     @classmethod
@@ -141,6 +183,9 @@ class Standing:
             if record.running:
                 history.running[record.trial.id] = record
         found._best = {arm: [history.trials[number] for number in said["best"][arm]] for arm in ARMS}
+        history.slots = [(float(at), int(total)) for at, total in said["slots"]]
+        found._lately = Counter({int(step): int(count) for step, count in said["lately"]})
+        found.rises = [(int(ended), float(value)) for ended, value in said["rises"]]
         return found
 
 

@@ -22,7 +22,6 @@ from workers.objectives import Objective
 from workers.trial import Json
 
 LISTED = 200  # searches on the page
-SHORT = 5000  # trials of a search whose journal is read for its line as well
 
 
 @final
@@ -74,22 +73,16 @@ def _current(book: Book) -> Digest:
 def noted(log: Log, header: Header) -> Digest:
     """What the list says of a search that no page has open: from what its driver has kept, where it is long."""
     found = abandoned(current(log, header), header)
-    stands = found.record(header)
-    if stands["trials"]["asked"] <= SHORT:
-        book = Book(log, header.search)
-        book.catch_up()
-        return digest(book)
-    goals = objectives(header.job)
-    counted = stands["trials"]
+    stands, goals = found.record(header), found.goals
     return Digest(
         of=stamp(header),
-        trials=counted["asked"],
-        ended=counted["asked"] - counted["running"] - counted["waiting"],
-        running=counted["running"],
+        trials=stands["trials"]["asked"],
+        ended=found.ended,
+        running=stands["trials"]["running"],
         limit=stands["budget"].get("trials"),
         best=_first(stands["best"], goals),
         baseline=_first(stands["baseline"], goals),
-        line=(),
+        line=[*found.rises, (found.ended, found.rises[-1][1])] if found.rises else (),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 from typing import final
 
@@ -48,6 +48,7 @@ class Shelf:
         self._tried: dict[str, float] = {}
         self._lock = Lock()
         self._readers = ThreadPoolExecutor(READERS, "dashboard-reader")
+        self._notes = ThreadPoolExecutor(1, "dashboard-notes")  # of hundreds of searches; who opens one goes first
         self._headers: tuple[float, Sequence[Header]] = (-LISTED, ())
 
     def searches(self) -> Sequence[Header]:
@@ -89,7 +90,7 @@ class Shelf:
                 if header.search in self._books or header.search in self._noting or not self._stale(header):
                     continue
                 self._noting.add(header.search)
-            self._readers.submit(self._note, header, noted)
+            self._notes.submit(self._note, header, noted)
 
     def keep(self, search: str, digest: Digest) -> None:
         """Remember the digest of a search after its book is closed."""
@@ -97,7 +98,8 @@ class Shelf:
 
     def close(self) -> None:
         """Read no more."""
-        self._readers.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._readers, self._notes):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     def _opened(self, search: str) -> Book:
         """The book that is there, or one that is read from now on."""
@@ -117,8 +119,7 @@ class Shelf:
 
     def _note(self, header: Header, noted: Callable[[Log, Header], Digest]) -> None:
         try:
-            digest, before = noted(self.log, header), self.digests.get(header.search)
-            self.digests[header.search] = replace(digest, line=digest.line or (before.line if before else ()))
+            self.digests[header.search] = noted(self.log, header)
         except UserError:  # the page of the search says it
             return
         finally:

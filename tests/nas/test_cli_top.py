@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from nas.cli.app import application
 from nas.history import Entry
 from nas.home import open_log
 from nas.log import Log
+from nas.standing import current, snapshot
 
 TRIALS = 40
 STEP = 60.0  # seconds between two entries of a trial
@@ -112,6 +114,47 @@ def test_only_what_is_new_is_read(log: Log, monkeypatch: pytest.MonkeyPatch) -> 
     assert board.look()[0]["done"] == 22
     assert board.look()[0]["best"] == best(22)
     assert read == [62, 6, 0]  # of the first, also its driver and its slots
+
+
+def test_of_a_long_search_only_what_came_behind_its_standing_is_read(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch = begin(log)
+    log.append("cells", epoch, [*told(0, 30), *told(30, 38, ago=200.0)])
+    log.request("cells", "extend", {"budget": {"trials": 400}})
+    now = time.time()
+    (expected,) = Board(log).look(now)
+    log.keep("cells", epoch, snapshot(current(log, log.header("cells"))))
+    entries = log.entries
+
+    def late(search: str, after: int = 0, **options: Any) -> Iterator[Entry]:
+        assert after > 100, "all of it is read"
+        return entries(search, after=after, **options)
+
+    monkeypatch.setattr(log, "entries", late)
+    board = Board(log)
+    (row,) = board.look(now)
+    assert (row["done"], row["budget"], row["slots"], row["best"]) == (38, 400, 4, best(38))
+    assert row["trials_per_hour"] == pytest.approx(3600 * 8 / 600)
+    assert {**row, "heard": 0.0} == {**expected, "heard": 0.0}
+    log.append("cells", epoch, told(38, 40, ago=10.0))
+    assert board.look()[0]["done"] == 40
+
+
+def test_another_search_of_the_same_name_is_another_row(log: Log) -> None:
+    epoch, board = begin(log), Board(log)
+    log.append("cells", epoch, told(0, 20))
+    assert board.look()[0]["done"] == 20
+    created = log.header("cells").created
+    assert log.folder is not None
+    log.close()
+    shutil.rmtree(log.folder / "cells")
+    again = open_log()
+    try:
+        again.append("cells", begin(again), told(0, 3))
+        board._log = again
+        assert again.header("cells").created != created
+        assert board.look()[0]["done"] == 3
+    finally:
+        again.close()
 
 
 def test_who_ended_long_ago_is_not_shown_and_who_lost_its_driver_is_said_to_be_abandoned(log: Log) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 from histories import JOB, Invented
@@ -16,10 +17,10 @@ from nas.dashboard.book import Book
 from nas.dashboard.course import Edge
 from nas.dashboard.ledger import PAGE, Ledger, Query
 from nas.dashboard.occupancy import BINS, Occupancy, Span, lanes
-from nas.dashboard.shelf import BOOKS, Shelf
+from nas.dashboard.shelf import BOOKS, Digest, Shelf, stamp
 from nas.dashboard.thinning import Thinned
 from nas.history import Entry, History, TrialRecord
-from nas.log import Log
+from nas.log import Header, Log
 from nas.logs.memory import MemoryLog
 from nas.logs.sqlite import SqliteLog
 from nas.ranking import front
@@ -314,3 +315,21 @@ def test_objectives_that_are_gone_leave_a_page(log: Log) -> None:
     book.catch_up()
     assert objectives(book.header.job) == ()
     assert (book.searched, book.courses) == (5, {})
+
+
+def test_a_search_that_is_opened_waits_for_no_list(log: Log) -> None:
+    """A list of hundreds of searches is read in the background; somebody opens one of them meanwhile."""
+    begin(log)
+    shelf, held = Shelf(log), Event()
+
+    def noted(_: Log, header: Header) -> Digest:
+        assert held.wait(60)
+        return Digest(stamp(header), 0, 0, 0, None, "", "", ())
+
+    try:
+        header = log.header("cells-7")
+        shelf.want([replace(header, search=f"s{number}") for number in range(9)], noted)
+        assert shelf.book("cells-7", 30.0).ready.is_set()
+    finally:
+        held.set()
+        shelf.close()

@@ -20,6 +20,7 @@ from nas.dashboard.rendering import assets, environment, plain
 from nas.history import Entry
 from nas.log import Log
 from nas.logs.sqlite import SqliteLog
+from nas.standing import current, snapshot
 from search_spaces.decisions import Candidate
 from workers.artifacts import Artifacts
 from workers.exhibits import attention
@@ -273,14 +274,23 @@ def test_passwords_in_addresses_are_left_out() -> None:
 
 def test_the_list_needs_no_page_of_a_search_to_have_been_open(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(log, search="short")
-    fill(log, 60, search="long")
-    monkeypatch.setattr("nas.dashboard.overview.SHORT", 50)  # of which the driver's own count is enough
+    epoch = fill(log, 60, search="long")
+    log.keep("long", epoch, snapshot(current(log, log.header("long"))))
+    entries, read = log.entries, list[str]()
+
+    def late(search: str, after: int = 0) -> Iterator[Entry]:
+        read.append(search)
+        assert search == "short" or after > 100, "a long journal is read as a whole"
+        return entries(search, after)
+
+    monkeypatch.setattr(log, "entries", late)
     browser = client(log)
     text = ""
     while text.count("%</b>") < 2:
         text = browser.get("/").text
         assert "damaged" not in text
-    assert text.count('class="spark"') == 1
+    assert set(read) == {"short", "long"}
+    assert text.count('class="spark"') == 2
     best = {n: max(_scores(n)) for n in (40, 60)}
     assert all(f"<b>{score:.2%}</b>" in text for score in best.values())
     assert "60 of 100" in text

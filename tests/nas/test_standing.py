@@ -21,7 +21,7 @@ from nas.keeper import EVERY, Keeper
 from nas.log import Header, Log
 from nas.logs.memory import MemoryLog
 from nas.logs.sqlite import SqliteLog
-from nas.standing import NAME, Standing, abandoned, current, release, snapshot
+from nas.standing import NAME, RISES, STEP, Standing, abandoned, current, release, snapshot
 from nas.summary import objectives, standing
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
@@ -117,14 +117,52 @@ def test_a_snapshot_and_what_came_behind_it_are_the_whole_history(
     seed: int, before: int, behind: int, goals: list[Json]
 ) -> None:
     known, said = objectives({"objectives": goals}), header(goals)
-    found = Standing(known)
+    found, straight = Standing(known), Standing(known)
     for entry in entries(seed, before + behind):
         if entry.sequence == before + 1 and before:
             found = Standing.from_json(known, found.json())
             assert snapshot(found).sequence == before
         found.feed(entry)
+        straight.feed(entry)
     everything = History.of(entries(seed, before + behind))
     assert repr(found.record(said)) == repr(standing(said, everything))  # NaN is as NaN is said
+    assert repr(found.json()) == repr(straight.json())
+
+
+@given(st.integers(0, 10**9), st.integers(0, 400), st.sampled_from([ONE, TWO, []]), st.floats(0, 500))
+def test_when_the_best_became_better_and_what_ended_lately_is_as_counted_from_everything(
+    seed: int, count: int, goals: list[Json], since: float
+) -> None:
+    found = Standing(objectives({"objectives": goals}))
+    for entry in entries(seed, count):
+        found.feed(entry)
+    ended = sorted(
+        (one for one in History.of(entries(seed, count)).searched() if one.result), key=lambda one: one.ended_at or 0.0
+    )
+    assert found.ended == len(ended)
+    rises: list[tuple[int, float]] = []
+    for number, one in enumerate(ended, 1):
+        gains = one.gains(found.goals[:1]) if goals and one.full and one.arm != "baseline" else None
+        if gains and (not rises or gains[0] > rises[-1][1]):
+            rises.append((number, gains[0]))
+    assert found.rises == rises
+    near = [sum((one.ended_at or 0.0) >= since + slack for one in ended) for slack in (STEP / 2, -STEP / 2)]
+    assert near[0] <= found.ended_since(since) <= near[1]
+
+
+def test_what_is_counted_stays_small_however_long_it_goes_on() -> None:
+    found = Standing(objectives({"objectives": ONE}))
+    for number in range(5_000):
+        trial, at = Trial(number, Candidate({"a": number})), 9.0 * number
+        result = Result(number, 1, Outcome.COMPLETED, {"accuracy": number / 5_000})
+        found.feed(Entry(3 * number + 1, at, "ask", number, trial.json()))
+        found.feed(Entry(3 * number + 2, at, "attempt", number, {"number": 1}))
+        found.feed(Entry(3 * number + 3, at, "tell", number, result.json()))
+    assert found.rises[0] == (1, 0.0)
+    assert found.rises[-1] == (5_000, 4_999 / 5_000)
+    assert len(found.rises) <= RISES
+    assert found.ended_since(9.0 * 4_999 - 300) == pytest.approx(300 / 9, abs=2)
+    assert len(snapshot(found).content) < 10_000
 
 
 def test_nothing_is_kept_of_trials_that_are_over_and_not_shown() -> None:
