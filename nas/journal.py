@@ -19,7 +19,7 @@ from nas.wrapper import ASIDE
 from search_spaces.decisions import Candidate
 from workers.errors import UserError
 from workers.objectives import Outcome
-from workers.pool import Event, Progress
+from workers.pool import Event, Notice, Progress
 from workers.redaction import redacted_text
 from workers.trial import Attempt, Json, Result, Trial
 
@@ -91,6 +91,8 @@ class Journal:
             self._ended(strategy, event)
         elif isinstance(event, Progress):
             self._progressed(event)
+        elif isinstance(event, Notice):
+            self.note(event.text)
         elif not self.history.slots or self.history.slots[-1][1] != event.total:
             self.write("slots", None, {"total": event.total}, urgent=False)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TextIO, final
 
 from nas.history import History, TrialRecord
@@ -65,6 +66,7 @@ class View(AbstractContextManager["View"]):
         self.began = clock()
         self.due = self.began
         self.ended_before: int | None = None
+        self._noted: int | None = None
         self._last: tuple[History, Machines] | None = None
 
     def turn(self, history: History, pool: Machines) -> None:
@@ -87,7 +89,11 @@ class View(AbstractContextManager["View"]):
             self.ended_before = self.tally.ended
             ended = []
         remaining = None if over or history.stopping else self._remaining(now)
-        self.screen.show(Moment(self.goal, self.tally, history, pool, now - self.began, remaining, over), ended)
+        notes = [str(note.body.get("text", "")) for note in islice(history.notes, self._noted, None)]
+        news = [] if self._noted is None else notes[-AT_ONCE:]
+        self._noted = len(history.notes)
+        moment = Moment(self.goal, self.tally, history, pool, now - self.began, remaining, over, news)
+        self.screen.show(moment, ended)
         took = self.clock() - now
         self.due = now + took + max(self.interval, took / COST)
 
@@ -107,7 +113,10 @@ class View(AbstractContextManager["View"]):
 @final
 @dataclass(frozen=True)
 class Moment:
-    """All that a screen shows at one time, times in seconds; when it is `over`, nothing runs any more."""
+    """All that a screen shows at one time, times in seconds; when it is `over`, nothing runs any more.
+
+    `notes` came since the last one; of many only the latest.
+    """
 
     goal: Goal
     tally: Tally
@@ -116,6 +125,7 @@ class Moment:
     elapsed: float
     remaining: float | None
     over: bool = False
+    notes: Sequence[str] = ()
 
     @property
     def state(self) -> str:
@@ -187,6 +197,8 @@ class Lines:
             self.state = moment.state
             reason = f": {moment.history.reason}" if moment.history.reason else ""
             self._write(f"{moment.goal.name} {self.state}{reason}")
+        for note in moment.notes:
+            self._write(note)
         if len(ended) > AT_ONCE:
             self._write(f"{len(ended)} more trials ended")
         else:
@@ -216,6 +228,8 @@ class Terminal:
         self.live.start()
 
     def show(self, moment: Moment, ended: Sequence[TrialRecord]) -> None:
+        for note in moment.notes:
+            self.live.console.print(printable(note), style="yellow")  # above what is drawn anew
         self.live.update(self._draw(moment), refresh=True)
 
     def close(self) -> None:

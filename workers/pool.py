@@ -29,7 +29,15 @@ class Slots:
     total: int
 
 
-Event: TypeAlias = Result | Progress | Slots
+@final
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What people should know of the pool: what it waits for, or that it waits no more."""
+
+    text: str
+
+
+Event: TypeAlias = Result | Progress | Slots | Notice
 
 
 class Pool(ABC):

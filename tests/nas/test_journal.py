@@ -16,7 +16,7 @@ from nas.journal import Journal
 from nas.log import Log, Superseded
 from workers.errors import UserError
 from workers.objectives import Outcome
-from workers.pool import Progress, Slots
+from workers.pool import Notice, Progress, Slots
 from workers.trial import Attempt, Result
 
 
@@ -203,6 +203,15 @@ def test_slots_are_written_when_they_change(log: Log) -> None:
         journal.tell(strategy, Slots(total))
     journal.ask(strategy, 1)
     assert [one.body["total"] for one in log.entries("try", kinds=("slots",))] == [2, 3]
+
+
+def test_what_a_pool_says_to_people_is_a_note_without_its_passwords(log: Log) -> None:
+    journal = drive(log, strategy := Tally())
+    journal.tell(strategy, Notice("no trial can run: postgresql://me:secret@db/x is gone"))
+    journal.ask(strategy, 1)
+    (note,) = log.entries("try", kinds=("note",))
+    assert note.body["text"].startswith("no trial can run: ")
+    assert "secret" not in note.body["text"]
 
 
 def test_a_strategy_that_gives_nothing_and_is_not_exhausted_is_named(log: Log) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from nas.history import History
+from nas.history import Entry, History
 from nas.live import AT_ONCE, COST, Goal, Lines, Moment, Terminal, View, view
 from nas.tally import Tally
 from search_spaces.decisions import Candidate
@@ -87,6 +87,26 @@ def test_many_at_once_are_told_as_a_number() -> None:
     clock.now = 2.0
     watch.turn(history, Machines())
     assert f"{AT_ONCE + 1} more trials ended" in stream.getvalue()
+
+
+def test_what_people_should_know_is_said_once_and_above_what_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    watch, clock, stream = showing()
+    history, drawn = History(), Tty()
+    history.state = "running"
+    history.feed(Entry(1, 0.0, "note", None, {"text": "of an earlier driver"}))
+    with View(Terminal(drawn), GOAL, 1.0, clock) as live:
+        for number in range(4):
+            watch.turn(history, Machines())
+            live.turn(history, Machines())
+            if number == 1:
+                history.feed(Entry(2, 0.0, "note", None, {"text": "no trial can run\x1b]0;x\x07"}))
+            clock.now += 5.0
+        said = drawn.getvalue()
+    assert stream.getvalue().splitlines() == ["digits running", r"no trial can run\x1b]0;x\x07"]
+    assert said.count(r"no trial can run\x1b]0;x\x07") == 1
+    assert "of an earlier driver" not in said
 
 
 def test_nothing_is_said_between_two_intervals_and_all_at_the_end() -> None:
