@@ -26,8 +26,8 @@ from workers.objectives import Outcome
 ROOT = Path(__file__).parents[2]
 NAS = """
 import sys
-import workers.pools.ray
-workers.pools.ray.PATIENCE = float(sys.argv.pop(1))
+import workers.pools.footing
+workers.pools.footing.PATIENCE = float(sys.argv.pop(1))
 from nas.__main__ import main
 main()
 """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import final
 
+from workers.pools.waiting import Lack
+
 
 class Allowance(ABC):
     """Asked at each survey of a pool, some once a second; must not wait for anybody."""
@@ -16,6 +18,10 @@ class Allowance(ABC):
         It has `held`, of which `busy` run attempts, or have not come up yet. Slots beyond what is granted are given
         back: idle ones at once, busy ones when what they run has ended.
         """
+
+    def lack(self) -> Lack | None:
+        """Why it grants no slot at all, where that is its doing."""
+        return None
 
     def close(self) -> None:
         """The pool needs no slots any more. May be called twice."""

@@ -15,7 +15,9 @@ from ray.exceptions import GetTimeoutError
 
 from workers.pools.allowance import Allowance, Unlimited
 from workers.pools.broker import Broker
+from workers.pools.reason import in_a_line
 from workers.pools.shares import Claim, Lease
+from workers.pools.waiting import Lack
 
 NAMESPACE = "cellwright"
 AUTO, NONE = "auto", "none"  # names that are no broker's
@@ -38,6 +40,7 @@ class Leased(Allowance):
         self._ask, self._leave = ask, leave
         self._claim: Claim | None = None
         self._lease = Lease(0, 0.0)
+        self._trouble = "it has not been reached yet"
         self._idle_since: float | None = None
         self._yielding = False
         self._news = threading.Event()
@@ -54,6 +57,13 @@ class Leased(Allowance):
             self._claim = claim
             self._news.set()
         return granted
+
+    def lack(self) -> Lack | None:
+        if self._lease.granted:
+            return None
+        if trouble := self._trouble:
+            return Lack("no broker grants slots; with `broker: none` in its pool a job takes what is free", trouble)
+        return Lack("other searches have all slots of the Ray cluster, and give them back as their trials end")
 
     def close(self) -> None:
         if not self._ended.is_set():
@@ -88,7 +98,9 @@ class Leased(Allowance):
             told = asdict(claim) | {"granted": self._lease.granted, "owed": self._lease.owed}
             try:
                 self._lease = Lease(**json.loads(self._ask(json.dumps(told))))
-            except Exception:  # whatever Ray raises here: what was granted last still is, and the next turn tries again
+                self._trouble = ""
+            except Exception as error:  # whatever Ray raises: what was granted last still is, the next turn tries again
+                self._trouble = in_a_line(error)
                 self._ended.wait(PERIOD / 4)
 
 

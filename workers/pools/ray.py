@@ -15,23 +15,21 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from workers.errors import UserError
 from workers.line_process import encode
 from workers.objectives import Outcome
-from workers.pool import Event, Pool, Slots
+from workers.pool import Event, Notice, Pool, Slots
 from workers.pools.actor import LAST_WISH
-from workers.pools.allowance import Allowance, Unlimited
 from workers.pools.answers import arrived
-from workers.pools.cluster import connect
-from workers.pools.leased import AUTO, lease
-from workers.pools.liveness import Answer
-from workers.pools.lookout import Lookout
+from workers.pools.footing import Footing
+from workers.pools.leased import AUTO
+from workers.pools.reason import in_a_line
 from workers.pools.running import BRIEF, Running
 from workers.pools.slots import Slot
+from workers.pools.starts import Starts
 from workers.pools.survey import Post, survey
+from workers.pools.waiting import Waiting, lack
 from workers.setup import Setup
 from workers.trial import Attempt, Json, Result
 
 SURVEY = 0.5  # seconds between two looks at what the lookout has found
-PATIENCE = 45.0  # seconds that the head may be silent; Ray ends the process after 60
-REFUSED = 3.0  # seconds after which the head of our own cluster is dead if nobody listens there
 
 
 @final
@@ -78,10 +76,7 @@ class Ray(Pool):
         if min(self._share.values()) < 0 or not any(self._share.values()):
             raise UserError(f"cpus is {cpus} and gpus {gpus:g}, but none may be below 0, nor both be 0: name a share")
         self._fixed = None if slots == "auto" else slots
-        self._address = address
-        self._sharing = (setup.search, weight, quota)
-        self._broker = broker
-        self._allowance: Allowance = Unlimited()
+        self._terms = address, self._share, self._fixed, broker, (setup.search, weight, quota)
         self._record = json.dumps(setup.json())
         self._depth = depth
         self._slots: list[Slot] = []
@@ -91,7 +86,8 @@ class Ray(Pool):
         self._closed = False
         self._events: list[Event] = []
         self._next_survey = self._next_poll = 0.0
-        self._join()
+        self._starts, self._waiting = Starts(), Waiting()
+        self._footing = Footing(*self._terms)
 
     @property
     def free(self) -> int:
@@ -133,9 +129,7 @@ class Ray(Pool):
         self._awaited.clear()
         self._events.clear()
         self._closed = True
-        self._allowance.close()
-        self._lookout.close()
-        self._membership.leave()
+        self._footing.leave()
 
     def _hear(self, slot: Slot, reference: Any, text: str | RayError) -> None:
         now = time.monotonic()
@@ -151,6 +145,8 @@ class Ray(Pool):
                 self._give_up(slot, slot.head.exceeded(now, str(text.cause)), now)
         elif isinstance(text, RayError):
             self._drop(slot, f"its worker died ({type(text).__name__})", now)
+            if not slot.up:
+                self._say(self._starts.died(in_a_line(text), now, len(self._slots)))
         elif reference == slot.asked:
             slot.asked = None
             self._report(slot, json.loads(text), now)
@@ -160,6 +156,7 @@ class Ray(Pool):
             raise UserError(f"a worker cannot start: {text}")
         else:
             slot.up = True
+            self._starts.rose()
             self._recount()
 
     def _finish(self, slot: Slot, reference: Any, record: dict[str, Json], now: float) -> None:
@@ -218,11 +215,12 @@ class Ray(Pool):
     def _survey(self, now: float) -> None:
         """Do about our slots what the lookout's last look asks for."""
         self._next_survey = now + SURVEY
-        if self._abandoned(now):
+        if self._footing.abandoned(now):
             self._begin_anew(now)
+        cluster, allowance = self._footing.cluster, self._footing.allowance
         slots = list(self._slots)
         posts = [Post(i, one.node, one.up, len(one.queue), one.leaving, one.shunned) for i, one in enumerate(slots)]
-        do = survey(posts, self._lookout.sight.cluster, self._share, self._fixed, self._allowance)
+        do = survey(posts, cluster, self._share, self._fixed, allowance)
         for place in do.lost:
             self._drop(slots[place], "its node is gone", now)
         for place in (*do.drained, *do.leaving):
@@ -233,46 +231,37 @@ class Ray(Pool):
             slots[place].drain()
         for place in do.dismissed:
             self._drop(slots[place], "", now, idle=True)
-        for _ in range(do.hires):
-            self._hire()
+        if self._footing.hires(now):
+            for _ in range(self._starts.allowed(do.hires, now)):
+                self._hire()
         if do.drained or do.leaving or do.staying:
             self._recount()
-        self._lookout.demand([self._share] * do.demand)
+        self._footing.demand(do.demand, self._share)
+        up = sum(slot.up for slot in self._slots)
+        if not do.hires and up >= min(len(self._slots), cluster.room(self._share)):
+            self._say(self._starts.settle())
+        if up:
+            self._say(self._waiting.over(now))
+        else:
+            self._say(self._waiting.goes_on(lack(cluster, self._share, allowance.lack()), now))
 
-    def _abandoned(self, now: float) -> bool:
-        """Whether the raylet that this process hangs on is dead, or our own head; `UserError` if it is another's."""
-        sight, away = self._lookout.sight, self._lookout.away(now)
-        if self._membership.own and sight.head is Answer.REFUSED and away > REFUSED:
-            return True
-        if away > PATIENCE:
-            raise UserError(
-                f"the head of the Ray cluster at {self._lookout.address} has not answered for {away:.0f} s: "
-                "once it does, or another cluster is there, `nas resume` goes on from the journal"
-            )
-        return self._membership.joined and self._home in sight.cluster.lost
+    def _say(self, text: str) -> None:
+        if text:
+            self._events.append(Notice(text))
 
     def _hire(self) -> None:
-        slot = Slot(self._record, self._share, self._lookout.sight.cluster.silent)
+        slot = Slot(self._record, self._share, self._footing.cluster.silent)
         self._slots.append(slot)
         self._awaited[slot.located] = slot
         self._awaited[slot.actor.ready.remote()] = slot
-
-    def _join(self) -> None:
-        """Join the cluster, or start one of this machine."""
-        self._membership = connect(self._address, self._share, self._fixed)
-        self._home = ray.get_runtime_context().get_node_id()
-        self._lookout = Lookout()
-        self._allowance = lease(self._broker, self._membership.own, *self._sharing)
-        self._next_survey = 0.0
 
     def _begin_anew(self, now: float) -> None:
         """Start our cluster again, or join again."""
         for slot in list(self._slots):
             self._drop(slot, "the raylet of this machine died", now)
-        self._allowance.close()
-        self._lookout.close()
-        self._membership.leave()
-        self._join()
+        self._footing.leave()
+        self._footing = Footing(*self._terms)
+        self._say("a process of the Ray cluster on this machine died: begun anew, and what ran is issued again")
 
     def _drop(self, slot: Slot, error: str, now: float, idle: bool = False) -> None:
         """Give an actor up; one that had come up is replaced at the next turn, any other at the next survey.
