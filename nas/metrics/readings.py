@@ -41,6 +41,7 @@ class Readings:
         self._changed = Condition()
         self._wanted = True
         self._read = 0
+        self._over = False
         self._state = "running"
         self._driver = (0.0, 0.0)
         self._slots = (0, 0)
@@ -54,10 +55,10 @@ class Readings:
             self.look(history, pool, "stopping" if history.stopping else "running")
 
     def look(self, history: History, pool: Pool | None, state: str) -> None:
-        """Read everything that the driver's thread alone may read; without a pool its slots are as they were."""
+        """Read what the driver's thread alone may read; without a pool for the last time, with slots as they were."""
         told = self._watched.strategy.gauges()
         with self._changed:
-            self._wanted = False
+            self._wanted, self._over = False, pool is None
             self._counts.update(history)
             self._state, self._told = state, dict(told)
             if history.drivers:
@@ -72,7 +73,7 @@ class Readings:
         """Every metric with all its series, as the driver sees them now."""
         with self._changed:
             before, self._wanted = self._read, True
-            self._changed.wait_for(lambda: self._read > before, PATIENCE)
+            self._changed.wait_for(lambda: self._over or self._read > before, PATIENCE)
             return {**self._of_trials(), **self._of_the_driver(), **self._of_the_strategy()}
 
     def _of_trials(self) -> Values:

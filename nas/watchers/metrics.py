@@ -24,6 +24,7 @@ ROOT: Final = "/metrics"
 SHARDS: Final = "/shards/"  # and the store's name, and the shard's number
 DIGITS: Final = 6  # of a shard's number
 PAUSE: Final = 1.0  # seconds between looks for stores
+LAST: Final = 20.0  # seconds that a driver stays for the last scrape; podmonitor.yaml has one every 15
 
 
 @final
@@ -32,7 +33,9 @@ class MetricsWatcher(Watcher):
 
     At `host` (loopback) and `port` (0: one that the system chooses); a file in `<home>/prometheus` tells Prometheus
     which. A host that other machines reach needs `token`, a file with the bearer token of scrapes, and the PEM files
-    `certificate` and `key`. Values are read when they are scraped: a turn that nobody asks in costs a microsecond.
+    `certificate` and `key`. Who finds a driver by a `port` that the job names, and not by the file, would not see that
+    it ends: it stays until its last state was scraped, 20 seconds at most, and not where nobody scrapes. Values are
+    read when they are scraped: a turn that nobody asks in costs a microsecond.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class MetricsWatcher(Watcher):
         self._discovery = Discovery(watched.home, watched.search)
         self._announced: Mapping[str, int] | None = None
         self._due = 0.0
+        self._stays = port != 0
         self._server = MetricsServer(host, port, self._access, self._page)
         self._host = socket.getfqdn() if host in EVERYWHERE else host
 
@@ -73,6 +77,8 @@ class MetricsWatcher(Watcher):
 
     def end(self, history: History, state: str, reason: str) -> None:
         self._readings.look(history, None, state)
+        if self._stays:
+            self._server.linger(ROOT, LAST)
 
     def close(self) -> None:
         self._discovery.remove()

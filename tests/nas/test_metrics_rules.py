@@ -14,6 +14,8 @@ import yaml
 
 from nas.metrics import grafana
 from nas.metrics.catalogue import CATALOGUE, TOLD, names
+from nas.metrics.discovery import Target
+from nas.watchers.metrics import LAST
 from parameter_server.metrics import ANSWERED, DESCRIBED, LABELS, PREFIX, UP
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +85,62 @@ def test_a_rule_names_metrics_that_there_are(rule: dict[str, Any]) -> None:
     named = set(re.findall(r"\b(?:search:)?nas_[a-z_0-9:]+", rule["expr"]))
     assert named <= scraped() | RECORDED
     assert named or "up{" in rule["expr"]
+
+
+def by_pod() -> dict[str, Any]:
+    """How the Prometheus Operator has drivers scraped."""
+    monitors = yaml.safe_load_all((ROOT / "deploy" / "kuberay" / "podmonitor.yaml").read_text())
+    (endpoint,) = next(one for one in monitors if one["metadata"]["name"] == "cellwright-drivers")["spec"][
+        "podMetricsEndpoints"
+    ]
+    return dict(endpoint)
+
+
+def test_labels_that_rules_ask_for_are_given_however_a_driver_is_found() -> None:
+    own = {label for one in CATALOGUE for label in one.labels} | {"search", "store", "shard", "le", *LABELS.values()}
+    written = Target("a:1", "/metrics", "http", "driver", "a", "a").json("owner")["labels"]
+    pods = {one["targetLabel"]: one["replacement"] for one in by_pod()["relabelings"]}
+    asked = [
+        (label, value)
+        for rule in RULES
+        for label, sign, value in re.findall(r'(\w+)(=~|!=|!~|=)"([^"]*)"', rule["expr"])
+        if sign == "=" and label not in own
+    ]
+    assert {label for label, _ in asked} == {"job", "role", "found"}
+    for label, value in asked:
+        assert pods[label] == value
+        assert written.get(label, value) == value
+    assert {"job", "role"} <= set(written)
+    grouped = [
+        label
+        for rule in RULES
+        for names in re.findall(r"(?:by|on) \(([\w, ]+)\)", rule["expr"])
+        for label in names.split(", ")
+    ]
+    assert set(grouped) <= own
+    told = {label for rule in ALERTS.values() for label in re.findall(r"\$labels\.(\w+)", str(rule["annotations"]))}
+    assert told <= own
+
+
+def test_series_of_a_driver_in_a_pod_go_on_with_the_next_one(promtool: str, tmp_path: Path) -> None:
+    endpoint = by_pod()
+    assert {"sourceLabels": ["search"], "targetLabel": "instance"} in endpoint["metricRelabelings"]
+    (dropped,) = (one["regex"] for one in endpoint["metricRelabelings"] if one.get("action") == "labeldrop")
+    assert set(dropped.split("|")) == {"pod", "container"}
+    assert float(endpoint["interval"].removesuffix("s")) < LAST
+    snake = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
+    relabelled = {
+        prometheus: [{snake.get(key, key): value for key, value in one.items()} for one in endpoint[operator]]
+        for prometheus, operator in (
+            ("relabel_configs", "relabelings"),
+            ("metric_relabel_configs", "metricRelabelings"),
+        )
+    }
+    job = {"job_name": "pods", "static_configs": [{"targets": ["a:1"]}], **relabelled}
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [job]}))
+    command = [promtool, "check", "config", "--syntax-only", "prometheus.yml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_table_in_the_docs_is_that_of_the_registry() -> None:

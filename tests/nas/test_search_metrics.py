@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+import socket
+import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from hypothesis import example, given
@@ -23,10 +28,11 @@ from nas.job import Job
 from nas.journal import LOSSES
 from nas.metrics.catalogue import ARMS, CATALOGUE, OUTCOMES, TOLD, names
 from nas.metrics.counts import Counts
-from nas.metrics.readings import Readings
+from nas.metrics.readings import PATIENCE, Readings
 from nas.plan import Plan
 from nas.timing import Timing
 from nas.watcher import Watched
+from nas.watchers.metrics import LAST, MetricsWatcher
 from search_spaces.decisions import Candidate
 from workers.objectives import Direction, Objective, Outcome
 from workers.pool import Pool
@@ -236,8 +242,6 @@ def test_a_turn_that_nobody_asks_in_looks_at_nothing(tmp_path: Path) -> None:
 
 def test_a_search_with_the_watcher_says_what_its_journal_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two drivers; the second begins with the first one's trials."""
-    from nas.watchers.metrics import MetricsWatcher
-
     pages: list[tuple[Samples, str]] = []
     ended = MetricsWatcher.end
 
@@ -269,6 +273,40 @@ def test_a_search_with_the_watcher_says_what_its_journal_says(monkeypatch: pytes
         assert samples["nas_driver_epoch", (("search", search),)] == len(history.drivers)
         assert samples["nas_search_state", (("search", search), ("state", state))] == 1
     log.close()
+
+
+@pytest.mark.parametrize("port_named", [True, False])
+def test_a_driver_with_a_port_of_its_own_stays_until_its_end_was_scraped(
+    tmp_path: Path, port_named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    watcher = MetricsWatcher(watched(tmp_path), port=port if port_named else 0)
+    over = Event()
+
+    def ends() -> None:
+        watcher.end(History(), "finished", "")
+        over.set()
+
+    def read() -> Samples:
+        with urlopen(f"{watcher.address}/metrics", timeout=20) as answer:
+            return parsed(answer.read().decode())[0]
+
+    try:
+        watcher._readings.look(History(), Still(), "running")
+        with monkeypatch.context() as patched:
+            patched.setattr("nas.metrics.readings.PATIENCE", 0.0)
+            assert read()["nas_search_state", (("search", "try"), ("state", "running"))] == 1
+        thread = Thread(target=ends)
+        thread.start()
+        assert over.wait(0.2 if port_named else 20) == (not port_named)
+        began = time.monotonic()
+        assert read()["nas_search_state", (("search", "try"), ("state", "finished"))] == 1
+        assert over.wait(20)
+        assert time.monotonic() - began < min(PATIENCE, LAST)  # at once: no further turn is waited for
+        thread.join()
+    finally:
+        watcher.close()
 
 
 def test_what_strategies_tell_is_known_to_the_catalogue() -> None:
