@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias, final
 
 from nas.history import BESIDE, Entry, History, TrialRecord
+from nas.kinds import finite, row, seconds, table, text, whole
 from nas.log import Snapshot, decode, encode
 from nas.ranking import dominates
 from nas.summary import objectives, standing, state
+from nas.trial_record import read, read_entry, read_extension, written, written_entry
 from nas.versions import versions
-from workers.objectives import Objective
-from workers.trial import Json, Result, Trial
+from workers.objectives import Objective, Outcome
+from workers.trial import Json
 
 if TYPE_CHECKING:
     from nas.log import Header, Log
@@ -156,9 +158,9 @@ class Standing:
             "worked": history.worked,
             "last_at": history.last_at,
             "state": [history.state, history.reason],
-            "notes": [_plain(entry) for entry in history.notes],
-            "requests": [_plain(entry) for entry in history.requests],
-            "trials": [_record(one) for one in history.trials.values()],
+            "notes": [written_entry(entry) for entry in history.notes],
+            "requests": [written_entry(entry) for entry in history.requests],
+            "trials": [written(one) for one in history.trials.values()],
             "best": {arm: [one.trial.id for one in best] for arm, best in self._best.items()},
             "slots": [list(one) for one in history.slots[-1:]],
             "lately": [list(one) for one in self._lately.items()],
@@ -166,27 +168,40 @@ class Standing:
         }
 
     @classmethod
-    def from_json(cls, goals: Sequence[Objective], said: Mapping[str, Json]) -> Standing:
+    def from_json(cls, goals: Sequence[Objective], said: Json) -> Standing:
         """The one that `json` gave; ValueError, KeyError or TypeError where that says something else."""
         found = cls(goals)
-        history = found.history
-        sequence, time, kind, trial = said["mark"]
-        found.mark = (int(sequence), float(time), str(kind), trial)
-        found._asked, found._ended = int(said["asked"]), Counter(said["ended"])
-        history.worked, history.last_at = float(said["worked"]), said["last_at"]
-        history.state, history.reason = said["state"]
-        history.notes = [Entry(*fields) for fields in said["notes"]]
-        history.requests = [Entry(*fields) for fields in said["requests"]]
-        for fields in said["trials"]:
-            record = _recorded(fields)
+        history, said = found.history, table(said)
+        sequence, time, kind, trial = row(said["mark"], 4)
+        found.mark = (whole(sequence, 1), seconds(time), text(kind), None if trial is None else whole(trial))
+        found._asked = whole(said["asked"])
+        found._ended = Counter({str(Outcome(name)): whole(count) for name, count in table(said["ended"]).items()})
+        history.worked = seconds(said["worked"])
+        history.last_at = None if said["last_at"] is None else seconds(said["last_at"])
+        history.state, history.reason = map(text, row(said["state"], 2))
+        history.notes = [read_entry(fields, "note") for fields in row(said["notes"])]
+        history.requests = [read_extension(fields) for fields in row(said["requests"])]
+        for fields in row(said["trials"]):
+            record = read(fields)
             history.trials[record.trial.id] = record
             if record.running:
                 history.running[record.trial.id] = record
-        found._best = {arm: [history.trials[number] for number in said["best"][arm]] for arm in ARMS}
-        history.slots = [(float(at), int(total)) for at, total in said["slots"]]
-        found._lately = Counter({int(step): int(count) for step, count in said["lately"]})
-        found.rises = [(int(ended), float(value)) for ended, value in said["rises"]]
+        best = table(said["best"])
+        found._best = {arm: [history.trials[whole(number)] for number in row(best[arm])] for arm in ARMS}
+        history.slots = [(seconds(at), whole(total)) for at, total in row(said["slots"])]
+        found._lately = Counter({whole(step): whole(count) for step, count in row(said["lately"])})
+        found.rises = [(whole(ended), finite(value)) for ended, value in row(said["rises"])]
+        found._check()
         return found
+
+    def _check(self) -> None:
+        """Raise `ValueError` where the counts and the best are not those of any journal."""
+        open_ = sum(one.result is None and one.arm not in BESIDE for one in self.history.trials.values())
+        if self._asked != open_ + self._ended.total():
+            raise ValueError(f"of {self._asked} trials {self._ended.total()} ended and {open_} did not")
+        for best in self._best.values():
+            if any(not one.full or one.gains(self.goals) is None for one in best) or (best and not self.goals):
+                raise ValueError("a trial is called one of the best, but has no score")
 
 
 def snapshot(found: Standing) -> Snapshot:
@@ -203,7 +218,8 @@ def release() -> str:
 def current(log: Log, header: Header) -> Standing:
     """Where a search stands now: from the snapshot and the entries behind it, or from all of them.
 
-    A snapshot that is damaged, of another release or of another journal (its last entry is not there) is ignored.
+    A snapshot that is damaged, says what no driver writes, is of another release or of another journal (its last entry
+    is not there) is ignored.
     """
     goals = objectives(header.job)
     found = _kept(log, header.search, goals) or Standing(goals)
@@ -231,37 +247,8 @@ def _kept(log: Log, search: str, goals: Sequence[Objective]) -> Standing | None:
         return None
     try:
         found = Standing.from_json(goals, decode(kept.content.decode()))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    last = next(iter(log.entries(search, after=kept.sequence - 1)), None)
+    last = next(iter(log.entries(search, after=max(1, kept.sequence) - 1)), None)
     there = None if last is None else (last.sequence, last.time, last.kind, last.trial)
     return found if there is not None and found.mark == there else None
-
-
-def _plain(entry: Entry) -> list[Json]:
-    return [entry.sequence, entry.time, entry.kind, entry.trial, dict(entry.body)]
-
-
-def _record(one: TrialRecord) -> list[Json]:
-    """Without attempts and what they took of the pool, which nobody asks a standing for."""
-    times = [one.asked_at, one.started_at, one.ended_at, one.seconds, one.device_seconds]
-    result = None if one.result is None else one.result.json()
-    return [one.trial.json(), one.attempts, one.running, one.losses, times, one.curve[-1:], result]
-
-
-def _recorded(fields: Sequence[Json]) -> TrialRecord:
-    trial, attempts, running, losses, times, curve, result = fields
-    asked_at, started_at, ended_at, seconds, device_seconds = times
-    return TrialRecord(
-        Trial.from_json(trial),
-        asked_at,
-        attempts=attempts,
-        running=running,
-        started_at=started_at,
-        ended_at=ended_at,
-        result=None if result is None else Result.from_json(result),
-        losses=losses,
-        seconds=seconds,
-        device_seconds=device_seconds,
-        curve=[(epoch, metrics) for epoch, metrics in curve],
-    )

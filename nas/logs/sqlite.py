@@ -156,7 +156,8 @@ class SqliteLog(Log):
         database = self._known(search)
         with database.lock, database.explained():
             row = database.connection.execute(SNAPSHOT, (name,)).fetchone() if database.schema > 1 else None
-        if row is None or not isinstance(row[3], bytes) or crc32(row[3]) != row[4]:
+        kinds = (str, int, str, bytes)  # SQLite keeps anything in any column
+        if row is None or not all(map(isinstance, row, kinds)) or crc32(row[3]) != row[4]:
             return None
         return Snapshot(*row[:4])
 

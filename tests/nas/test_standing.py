@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from spoiling import spoiled
 
+from nas.cli.text import standing_lines
 from nas.history import Entry, History
 from nas.keeper import EVERY, Keeper
 from nas.log import Header, Log
@@ -105,7 +109,11 @@ def written(log: Log, seed: int = 0, count: int = 300, goals: list[Json] = ONE) 
 
 def whole(log: Log) -> str:
     """As it is from all entries; a text, since NaN is not itself."""
-    return repr(standing(log.header("long"), History.of(log.entries("long"))))
+    return repr(json_of(log))
+
+
+def json_of(log: Log) -> dict[str, Json]:
+    return standing(log.header("long"), History.of(log.entries("long")))
 
 
 def from_snapshot(log: Log) -> str:
@@ -187,9 +195,9 @@ def test_what_is_kept_is_read(make: type[MemoryLog] | None, tmp_path: Path) -> N
     log.append("long", epoch, [Entry(0, 9e9, "note", None, {"text": "behind"})])
     assert from_snapshot(log) == whole(log)
     said = current(log, log.header("long")).json()
-    said["asked"] += 1_000_000  # so that it shows whether it was read
+    said["worked"] += 1e6  # so that it shows whether it was read
     log.keep("long", epoch, snapshot(Standing.from_json(found.goals, said)))
-    assert "'asked': 1000" in from_snapshot(log)
+    assert from_snapshot(log) != whole(log)
     log.close()
 
 
@@ -212,8 +220,113 @@ def test_a_snapshot_that_cannot_be_trusted_is_not_read(spoil: object, tmp_path: 
     epoch, _ = written(log)
     assert callable(spoil)
     found = current(log, log.header("long"))
-    found._asked += 1_000_000  # so that it shows whether it was read
+    found.history.worked += 1e6  # so that it shows whether it was read
     log.keep("long", epoch, spoil(snapshot(found)))
+    assert from_snapshot(log) == whole(log)
+    log.close()
+
+
+@given(st.data(), st.integers(0, 99), st.sampled_from([ONE, TWO]))
+@settings(max_examples=50)
+def test_whatever_a_snapshot_says_the_search_can_be_shown_and_driven(
+    data: st.DataObject, seed: int, goals: list[Json]
+) -> None:
+    """Well-formed, with the right release and of this journal; what it says may be made up."""
+    log = MemoryLog()
+    epoch, _ = written(log, seed, 60, goals)
+    kept = snapshot(current(log, log.header("long")))
+    said = data.draw(spoiled(json.loads(kept.content)))
+    log.keep("long", epoch, replace(kept, content=json.dumps(said).encode()))
+    log.append("long", epoch, list(entries(seed, 90))[60:])
+    header = log.header("long")
+    found = current(log, header)
+    assert Standing.from_json(found.goals, json.loads(snapshot(found).content)).mark == found.mark
+    shown = abandoned(found, header).record(header)
+    assert shown.keys() == json_of(log).keys()
+    assert "\n".join(standing_lines(shown).values())
+
+
+def put(said: Any, way: Sequence[Any], value: Any) -> Any:
+    inside = said
+    for key in way[:-1]:
+        inside = inside[key]
+    inside[way[-1]] = value
+    return said
+
+
+@pytest.mark.parametrize(
+    ("way", "value"),
+    [
+        (("asked",), 10**400),
+        (("asked",), "7"),
+        (("asked",), -1),
+        (("asked",), 1_000_000),
+        (("ended",), ["completed"]),
+        (("ended", "completed"), 1.5),
+        (("ended", "done"), 0),
+        (("worked",), float("nan")),
+        (("worked",), 1e300),
+        (("last_at",), "now"),
+        (("state",), "running"),
+        (("state", 0), None),
+        (("mark", 0), float("inf")),
+        (("notes",), {}),
+        (("notes",), [[1, 1.0, "note", None, "text"]]),
+        (("notes",), [[1, 1.0, "tell", None, {"text": "a"}]]),
+        (("requests",), [[1, 1.0, "request", None, {}]]),
+        (("requests",), [[1, 1.0, "request", None, {"kind": "extend", "budget": {"trials": [3]}}]]),
+        (("requests",), [[1, 1.0, "request", None, {"kind": "extend", "budget": 3}]]),
+        (("trials",), {}),
+        (("trials", 0, 0), []),
+        (("trials", 0, 0, "id"), 1e9),
+        (("trials", 0, 0, "candidate"), [["a", 1]]),
+        (("trials", 0, 0, "candidate", "a"), [1]),
+        (("trials", 0, 0, "note"), {"arm": "rescore", "round": None}),
+        (("trials", 0, 0, "split"), "train"),
+        (("trials", 0, 0, "shared"), 1),
+        (("trials", 0, 0, "seed"), 0.0),
+        (("trials", 0, 0, "further"), 1),
+        (("trials", 0, 2), None),
+        (("trials", 0, 4), [1.0]),
+        (("trials", 0, 4, 1), "late"),
+        (("trials", 0, 5), [[1, {"accuracy": "high"}]]),
+        (("trials", 0, 6), {"trial_id": 10**6, "attempt": 1, "outcome": "completed"}),
+        (("best",), []),
+        (("best", ""), [10**6]),
+        (("best", ""), ["0"]),
+        (("best", "baseline"), None),
+    ],
+)
+def test_what_no_driver_writes_is_ignored(way: Sequence[Any], value: Any) -> None:
+    log = MemoryLog()
+    epoch, _ = written(log)
+    found = current(log, log.header("long"))
+    found.history.worked += 1e6  # so that it shows whether it was read
+    kept = snapshot(found)
+    log.keep("long", epoch, replace(kept, content=json.dumps(put(json.loads(kept.content), way, value)).encode()))
+    assert from_snapshot(log) == whole(log)
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"7", b"[" * 100_000, b'{"a":' * 100_000, b"1" * 10_000])
+def test_what_is_no_standing_is_ignored(content: bytes) -> None:
+    log = MemoryLog()
+    epoch, _ = written(log)
+    kept = snapshot(current(log, log.header("long")))
+    log.keep("long", epoch, replace(kept, content=content))
+    assert from_snapshot(log) == whole(log)
+
+
+@pytest.mark.parametrize("sequence", ["'many'", "1.5", "NULL", "x''", "-9223372036854775808"])
+def test_a_row_that_is_none_of_ours_is_ignored(sequence: str, tmp_path: Path) -> None:
+    """SQLite keeps anything in any column."""
+    log = SqliteLog(tmp_path)
+    epoch, _ = written(log)
+    log.keep("long", epoch, snapshot(current(log, log.header("long"))))
+    with log._known("long").transaction() as connection:
+        connection.execute("CREATE TABLE loose (name, sequence, release, content, checksum)")
+        connection.execute(f"INSERT INTO loose SELECT name, {sequence}, release, content, checksum FROM snapshot")
+        connection.execute("DROP TABLE snapshot")
+        connection.execute("ALTER TABLE loose RENAME TO snapshot")
     assert from_snapshot(log) == whole(log)
     log.close()
 
