@@ -103,8 +103,13 @@ class Search:
         return report(self._log, self.id, Path(path))
 
     def stop(self) -> None:
-        """Ask the driver, wherever it is, to finish what runs and stop."""
-        self._log.request(self.id, "stop", {})
+        """Ask the driver, wherever it is, to finish what runs and stop; one that has not begun will not.
+
+        `UserError` where there is nothing to stop.
+        """
+        from nas.stopping import stop
+
+        stop(self.id, self._log)
 
     def enqueue(self, candidate: Mapping[str, Json]) -> None:
         """Have this candidate tried next."""
@@ -122,7 +127,7 @@ def run(job: str | Path | Mapping[str, Json], observer: Observer | None = None) 
     parsed = Job.parse(job) if isinstance(job, Mapping) else Job.load(job)
     with closing(open_log(parsed.place)) as log:
         search = start(parsed, log)
-        drive(search, log, observer)
+        drive(search, log, observer, after=0)
     return Search(search, parsed.place)
 
 
@@ -134,13 +139,14 @@ def submit(job: str | Path | Mapping[str, Json], address: str, environment: Mapp
     """
     from nas.job import Job
     from nas.remote.job_server import JobServer
-    from nas.remote.submission import Destination, await_driver, begin, failing, prepare, send
+    from nas.remote.submission import Destination, await_driver, begin, failing, prepare, send, store
 
     parsed = Job.parse(job) if isinstance(job, Mapping) else Job.load(job)
     server = JobServer(address)
     prepared = prepare(parsed, server.address, parsed.place)
     with closing(open_log(parsed.place)) as log:
         search = begin(prepared, log)
+        store(prepared, log, search)
         with failing(log, search):
             await_driver(send(search, log, Destination(server, parsed.place, environment or {})), log, server)
     return Search(search, parsed.place)

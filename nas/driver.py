@@ -73,17 +73,28 @@ def create(plan: Plan, log: Log, record: Json) -> str:
     return search
 
 
-def drive(search: str, log: Log, observer: Observer | None = None, force: bool = False, grace: float = GRACE) -> Ending:
+def drive(
+    search: str,
+    log: Log,
+    observer: Observer | None = None,
+    force: bool = False,
+    grace: float = GRACE,
+    after: int | None = None,
+) -> Ending:
     """Run a search from where it stands to its end, a stop or a signal; `UserError` where another driver has it.
 
-    Workers never outlive this. After SIGTERM what runs has `grace` seconds to finish.
+    Workers never outlive this. After SIGTERM what runs has `grace` seconds to finish. With `after`, the epoch that this
+    driver is to follow on, a search that somebody else has had since, to stop it, say, is left as it is.
     """
     log.check(search, force)
     plan = current_plan(log, search)
     _prepare(plan)
     standing = current(log, log.header(search))
     clock = _Clock(standing.history.worked)
-    journal = Journal(log, search, log.acquire(search, force))
+    epoch = log.acquire(search, force)
+    if after is not None and epoch != after + 1:
+        return _left(search, log, epoch)
+    journal = Journal(log, search, epoch)
     try:
         strategy = plan.strategy(clock, journal.epoch)
         with beside(plan.job.folder), Interrupt(journal, grace) as interrupt:
@@ -193,6 +204,14 @@ def _created(log: Log, search: str, record: Json) -> bool:
             raise
         return False
     return True
+
+
+def _left(search: str, log: Log, epoch: int) -> Ending:
+    """Let a search go as who had it last has left it."""
+    said = [entry.body for entry in log.entries(search, kinds=("state",))]
+    last = said[-1] if said else {"state": "interrupted", "reason": "its driver is gone"}
+    log.release(search, epoch, last["state"], last["reason"])
+    return Ending(search, last["state"], last["reason"])
 
 
 def _ending(strategy: Final, journal: Journal, interrupt: Interrupt) -> Ending:

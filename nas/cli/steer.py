@@ -37,7 +37,7 @@ def run(
         if place is not None and journal is None:
             told = redacted(place)
             remark(f"The job keeps its journal in {told}: say --journal {told} to other commands, or set NAS_HOME.")
-        _drive(log, search, quiet)
+        _drive(log, search, quiet, after=0)
 
 
 def resume(  # noqa: PLR0913 - the parameters of a command are its options
@@ -78,18 +78,16 @@ def resume(  # noqa: PLR0913 - the parameters of a command are its options
 
 
 def stop(search: SearchId = "last", journal: Place = None) -> None:
-    """Ask a running search to finish the trials that run, and stop."""
+    """Ask a running search to finish the trials that run, and stop; one that has not begun will not."""
+    from nas import stopping
     from nas.cli.lookup import find, opened
     from nas.cli.output import remark
-    from nas.summary import state
-    from workers.errors import UserError
 
     with opened(journal) as log:
-        header = find(log, search)
-        if not header.driven():
-            raise UserError(f"{header.search} is {state(header)}: only a search that runs can be stopped")
-        log.request(header.search, "stop", {})
-    remark(f"{header.search} will stop when the trials that run have ended; `nas resume {header.search}` goes on.")
+        name = find(log, search).search
+        begun = stopping.stop(name, log)
+    what = "will stop when the trials that run have ended" if begun else "is stopped: it had not begun"
+    remark(f"{name} {what}; `nas resume {name}` goes on.")
 
 
 def enqueue(
@@ -117,7 +115,7 @@ def enqueue(
     remark(f"{header.search} will try it {when}.")
 
 
-def _drive(log: Log, search: str, quiet: bool, force: bool = False) -> None:
+def _drive(log: Log, search: str, quiet: bool, force: bool = False, after: int | None = None) -> None:
     """Drive `search` to its end, shown on stderr; leaves with the exit code that says how it ended."""
     from nas.cli.ending import conclude
     from nas.driver import drive
@@ -129,5 +127,5 @@ def _drive(log: Log, search: str, quiet: bool, force: bool = False) -> None:
     spent = current(log, log.header(search)).history.worked
     aim = goal(search, current_job(log, search).json(), spent)
     with view(aim, quiet) as progress:
-        ending = drive(search, log, progress, force)
+        ending = drive(search, log, progress, force, after=after)
     conclude(log, search, ending.state, ending.reason, f"nas resume {search}", quiet)

@@ -9,10 +9,11 @@ from typing import final
 
 from starlette.requests import Request
 
+from nas import stopping
 from nas.dashboard.refusal import Refusal
 from nas.dashboard.studio import Studio
 from nas.log import Log
-from nas.summary import state
+from workers.errors import UserError
 from workers.trial import Json
 
 LIMITS = ("trials", "epochs", "seconds")
@@ -27,14 +28,14 @@ class Actions:
         self.log, self.studio = log, studio
 
     def stop(self, search: str) -> str:
-        """Let a running search finish the trials that run, and stop."""
-        header = self.log.header(search)
-        if not header.driven():
-            raise Refusal(
-                409, "It does not run", f"{search} is {state(header)}: only a search that runs can be stopped."
-            )
-        self.log.request(search, "stop", {})
-        return f"{search} will stop when the trials that run have ended; nas resume {search} goes on."
+        """Let a running search finish the trials that run, and stop; one that has not begun will not."""
+        self.log.header(search)
+        try:
+            begun = stopping.stop(search, self.log)
+        except UserError as error:
+            raise Refusal(409, "It does not run", f"{error}.") from None
+        what = "will stop when the trials that run have ended" if begun else "is stopped: it had not begun"
+        return f"{search} {what}; nas resume {search} goes on."
 
     def extend(self, search: str, given: Mapping[str, Json]) -> str:
         """Change the limits of a search's budget."""

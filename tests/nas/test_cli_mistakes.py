@@ -223,7 +223,7 @@ def test_how_a_search_ends_is_the_exit_code(
     folder: Path, monkeypatch: pytest.MonkeyPatch, state: str, code: int
 ) -> None:
     monkeypatch.setattr(
-        "nas.driver.drive", lambda search, *_: SimpleNamespace(search=search, state=state, reason="why")
+        "nas.driver.drive", lambda search, *_, **__: SimpleNamespace(search=search, state=state, reason="why")
     )
     found = run("run", "job.yaml")
     assert found.exit_code == code
@@ -233,7 +233,7 @@ def test_how_a_search_ends_is_the_exit_code(
 
 
 def test_what_is_set_is_laid_over_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.driver.drive", lambda search, *_: SimpleNamespace(state="finished", reason=""))
+    monkeypatch.setattr("nas.driver.drive", lambda search, *_, **__: SimpleNamespace(state="finished", reason=""))
     changes = ["budget.trials=5", "name=other", "task.epochs=3"]
     assert run("run", "job.yaml", *(word for one in changes for word in ("--set", one))).exit_code == 0
     with closing(open_log()) as log:

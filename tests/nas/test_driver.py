@@ -23,6 +23,7 @@ from nas.job import Job
 from nas.log import Log
 from nas.recorded import current_job, current_plan
 from nas.standing import Standing
+from nas.stopping import BEFORE
 from workers.artifacts import Artifacts
 from workers.errors import UserError
 from workers.objectives import Outcome
@@ -237,7 +238,7 @@ def test_python_can_steer_a_search_as_the_command_line_does(log: Log) -> None:
             handle.enqueue({"a": 77, "b": 0})
         handle.enqueue({"a": 5, "b": 0})
         handle.stop()
-        assert drive(search, log) == Ending(search, "stopped", "a user asked for it")
+        assert drive(search, log, after=0) == Ending(search, "stopped", BEFORE)
         assert (handle.state, handle.trials(), handle.test()) == ("stopped", [], {})
         with nas.resume(search, {"budget": {"trials": 1}}) as resumed:
             assert resumed.state == "finished"
