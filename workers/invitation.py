@@ -28,8 +28,9 @@ class Invitation:
 
     `journal` and `environment` may hold passwords. They travel in a file that only its owner may read, so that they are
     in none of Ray's records of a job: neither its entrypoint, nor its runtime environment, nor a log. `created` is when
-    the search was, by its journal, `nonce` what its artifacts hold as `greeting`, `release` the code of the sender,
-    `files` the digest of what travelled from the job's folder.
+    the search was, by its journal, `epoch` that of the driver before the one that is invited, `nonce` what its
+    artifacts hold as `greeting`, `release` the code of the sender, `files` the digest of what travelled from the job's
+    folder.
     """
 
     search: str
@@ -40,6 +41,7 @@ class Invitation:
     files: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
+    epoch: int = 0
 
     @property
     def greeting(self) -> str:

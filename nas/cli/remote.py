@@ -49,7 +49,7 @@ def submit(
     from nas.cli.lookup import opened
     from nas.cli.output import remark, write
     from nas.cli.settings import load
-    from nas.remote.submission import Destination, begin, prepare
+    from nas.remote.submission import Destination, begin, prepare, store
     from workers.redaction import redacted
 
     described = load(job, changes or (), journal)
@@ -61,6 +61,7 @@ def submit(
     with opened(place) as log:
         search = begin(prepared, log)
         write(search)
+        store(prepared, log, search)
         packed = prepared.baggage
         if packed.left_out:
             names = ", ".join(packed.left_out[:10]) + (", ..." if len(packed.left_out) > 10 else "")
@@ -111,16 +112,26 @@ def launch(
 
     from nas.cli.output import remark
     from nas.remote.submission import PATIENCE, await_driver, failing, send
+    from nas.summary import state
 
-    with failing(log, search):
-        submission = send(search, log, destination, force)
-        begun = await_driver(submission, log, destination.server, math.inf if follow else PATIENCE)
-    if not begun:
-        remark(f"The cluster has not begun the job {submission.job} so far: `nas status {search}` says when it has.")
-    elif not follow and not quiet:
-        remark(f"{search} runs on the cluster as its job {submission.job}: nas status {search}, nas logs {search}")
+    try:
+        with failing(log, search):
+            submission = send(search, log, destination, force)
+            begun = await_driver(submission, log, destination.server, math.inf if follow else PATIENCE)
+    except KeyboardInterrupt:
+        remark(
+            f"The cluster may have {search}: nas status {search} says whether it has begun, nas resume {search} "
+            f"--address ... sends it again, nas stop {search} ends it."
+        )
+        raise typer.Exit(Exit.INTERRUPTED) from None
     if follow:
         _watch(log, search, quiet)
+    elif not begun:
+        remark(f"The cluster has not begun the job {submission.job} so far: `nas status {search}` says when it has.")
+    elif (now := state(header := log.header(search))) != "running":
+        remark(f"{search} {now}{f': {header.reason}' if header.reason else ''}")
+    elif not quiet:
+        remark(f"{search} runs on the cluster as its job {submission.job}: nas status {search}, nas logs {search}")
 
 
 def _watch(log: Log, search: str, quiet: bool) -> None:

@@ -14,6 +14,7 @@ from workers.redaction import redacted, redacted_text
 
 if TYPE_CHECKING:
     from nas.log import Header, Log
+    from nas.process import Process
     from workers.invitation import Invitation
 
 REFUSED = "refused: "  # begins the line that says why this driver does not begin
@@ -33,8 +34,9 @@ def main() -> int:
         return _refused(str(error))
     except ModuleNotFoundError as error:
         return _refused(
-            f"{error.name} cannot be imported on {socket.gethostname()}: the cluster needs what Cellwright depends on, "
-            "so install it there (pip install cellwright), and what the job's own modules import"
+            f"{error.name} cannot be imported on {socket.gethostname()} by {sys.executable}, the Python in its PATH: "
+            "the cluster needs what Cellwright depends on, so install it there (pip install cellwright), and what the "
+            "job's own modules import"
         )
     except Exception as error:  # Ray keeps what is printed here with the job, for everybody
         sys.stderr.write(redacted_text("".join(traceback.format_exception(error))))
@@ -51,6 +53,7 @@ def _drive(invitation: Invitation) -> int:
     from nas.driver import drive
     from nas.home import open_log
     from nas.live import view
+    from nas.process import Process
     from nas.remote.kept import place
     from nas.summary import goal
     from workers.artifacts import Artifacts
@@ -59,11 +62,16 @@ def _drive(invitation: Invitation) -> int:
         header = _header(log, invitation, who)
         artifacts = Artifacts.open(place(log, header))
         check_artifacts(artifacts, invitation, who)
-        artifacts.put_whole(invitation.search, invitation.answer, invitation.nonce.encode())
+        artifacts.put_whole(invitation.search, invitation.answer, signed(invitation, Process.here()).encode())
         with view(goal(invitation.search, header.job)) as progress:
-            ending = drive(invitation.search, log, progress, invitation.force)
+            ending = drive(invitation.search, log, progress, invitation.force, after=invitation.epoch)
     sys.stderr.write(f"{ending.search} {ending.state}{f': {ending.reason}' if ending.reason else ''}\n")
     return 1 if ending.state == "failed" else 0
+
+
+def signed(invitation: Invitation, driver: Process) -> str:
+    """What the invited driver answers: that it has read the greeting, and which process it is."""
+    return f"{invitation.nonce} {driver.pid} {driver.host}"
 
 
 def _header(log: Log, invitation: Invitation, who: str) -> Header:

@@ -19,7 +19,12 @@ from workers.trial import Json
 PATIENCE = 10.0  # seconds to wait for somebody who listens
 BEGINNING = 60.0  # seconds that a head may take from its first answer to its first job
 NO_AGENT = "No available agent"
+TAKEN = "already exists"
 NAMED = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # which Ray would prefer to the address that it is given
+
+
+class AwayError(UserError):
+    """The job server answers no more; what it was asked for may happen all the same."""
 
 
 @final
@@ -43,10 +48,15 @@ class JobServer:
     def submit(self, name: str, entrypoint: str, runtime_env: Mapping[str, Json], metadata: Mapping[str, str]) -> str:
         """Have the cluster run `entrypoint`; the id of the job, `name` or a variation that is not taken yet."""
         with self._explained():
-            taken = {job.submission_id for job in self._client.list_jobs()}
-            number = next(number for number in range(1, len(taken) + 2) if _numbered(name, number) not in taken)
             given = {"runtime_env": dict(runtime_env), "metadata": dict(metadata)}
-            return self._accepted(entrypoint, _numbered(name, number), given)
+            while True:
+                taken = {job.submission_id for job in self._client.list_jobs()}
+                number = next(number for number in range(1, len(taken) + 2) if _numbered(name, number) not in taken)
+                try:
+                    return self._accepted(entrypoint, _numbered(name, number), given)
+                except RuntimeError as error:
+                    if TAKEN not in str(error):
+                        raise  # otherwise somebody else was faster
 
     def _accepted(self, entrypoint: str, name: str, given: Mapping[str, Json]) -> str:
         """Submit; a head that has only just begun takes no jobs until its agent is there, which is waited for."""
@@ -108,7 +118,7 @@ def _client(address: str) -> Any:
 
 def _explanation(address: str, error: Exception) -> UserError:
     kind, text = type(error).__name__, " ".join(str(error).split())
-    if kind == "AuthenticationError" or "401" in text or "403" in text:
+    if kind == "AuthenticationError" or "status code 401" in text or "status code 403" in text:
         return UserError(
             f"the cluster at {address} lets nobody in without its token, or with another one: put it into "
             "RAY_AUTH_TOKEN, into a file that RAY_AUTH_TOKEN_PATH names, or into ~/.ray/auth_token "
@@ -117,7 +127,10 @@ def _explanation(address: str, error: Exception) -> UserError:
     if "ray[default]" in text:
         return UserError("submitting needs ray[default]: pip install 'cellwright[cluster]'")
     if isinstance(error, ConnectionError) or "Connection" in kind:
-        return UserError(f"the cluster at {address} does not answer any more: {text[:300]}")
+        return AwayError(
+            f"the cluster at {address} does not answer any more, and may have taken the job (`nas status` says whether "
+            f"the search runs): {text[:300]}"
+        )
     return UserError(f"what answers at {address} does not do as a job server of Ray ({kind}: {text[:300]})")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import tempfile
@@ -14,26 +15,34 @@ from typing import final
 
 from nas.home import SERVERS, home
 from nas.job import Job
-from nas.log import Log, Superseded, refuse
+from nas.log import Header, Log, Superseded, refuse
 from nas.plan import Plan
 from nas.remote.baggage import Baggage, pack
-from nas.remote.driver import REFUSED
-from nas.remote.job_server import JobServer
+from nas.remote.driver import REFUSED, signed
+from nas.remote.job_server import AwayError, JobServer
 from nas.remote.kept import archive, digest_of, keep, place, reference
 from nas.remote.reach import check_reach
 from workers.artifacts import Artifacts
 from workers.errors import NotFoundError, UserError
 from workers.invitation import Invitation
 from workers.plugins import Spec
-from workers.redaction import redacted_text
+from workers.redaction import redacted, redacted_text
 from workers.redaction import secrets as hidden
 from workers.release import folders, release_of
 from workers.trial import Json
 
-ENTRYPOINT = "python -P -m nas.remote.driver"  # -P: a user's module named as one of ours must not be taken for it
+# Nothing tells a job which Python its cluster runs. With -P a user's module named as one of ours is not taken for it.
+ENTRYPOINT = 'py=$(command -v python || command -v python3); exec "${py:-python}" -P -m nas.remote.driver'
 ADDRESS = "auto"  # of the cluster, for a process on it
 PATIENCE = 300.0  # seconds to wait for a job that the cluster does not begin
 LOOK = 0.3  # seconds between looks
+SILENCE = 60.0  # seconds that a job may take from its start to its answer, while somebody drives its search
+HINTS = {
+    r"python: (command )?not found": "the PATH there has neither python nor python3: start Ray where its environment "
+    "is activated",
+    r"[Uu]nknown option:? -P": "the `python` in the PATH there is older than 3.11: start Ray where the environment of "
+    "Cellwright is activated",
+}
 LAST = 12  # lines of a driver's log that are shown where it says nothing of its own
 
 
@@ -84,14 +93,21 @@ def prepare(job: Job, address: str, journal: str | None) -> Prepared:
 
 
 def begin(prepared: Prepared, log: Log) -> str:
-    """Create the search of a prepared job, with its files: its id."""
+    """Create the search of a prepared job: its id. Its files are to be stored next."""
     from nas.driver import create
 
-    search = create(prepared.plan, log, prepared.record)
+    return create(prepared.plan, log, prepared.record)
+
+
+def store(prepared: Prepared, log: Log, search: str) -> None:
+    """Store the files of a prepared job with its search, which has failed where that does not succeed."""
     with failing(log, search):
         artifacts = Artifacts.open(place(log, log.header(search)))
-        keep(artifacts, search, prepared.baggage.content)
-    return search
+        try:
+            keep(artifacts, search, prepared.baggage.content)
+        except KeyboardInterrupt:
+            _fail(log, search, "interrupted before its files were stored: submit it again")
+            raise
 
 
 def send(search: str, log: Log, destination: Destination, force: bool = False) -> Submission:
@@ -105,12 +121,13 @@ def send(search: str, log: Log, destination: Destination, force: bool = False) -
     try:
         content = archive(artifacts, search, digest := digest_of(header))
     except NotFoundError as error:
-        raise UserError(f"{error}, so that {search} cannot go on elsewhere") from error
+        raise UserError(f"{error}, so that {search} cannot go on elsewhere: submit its job again") from error
     with tempfile.TemporaryDirectory(prefix="cellwright-") as temporary:
         folder = Path(temporary)
         modules = _copied(folder)
         nonce, sent = secrets.token_hex(16), dict(destination.environment)
-        invitation = Invitation(search, journal, header.created, nonce, release_of(modules), digest, sent, force)
+        release = release_of(modules)
+        invitation = Invitation(search, journal, header.created, nonce, release, digest, sent, force, header.epoch)
         artifacts.put_whole(search, invitation.greeting, nonce.encode())
         (folder / "files.zip").write_bytes(content)
         runtime_env = {
@@ -125,31 +142,47 @@ def send(search: str, log: Log, destination: Destination, force: bool = False) -
 def await_driver(submission: Submission, log: Log, server: JobServer, patience: float = PATIENCE) -> bool:
     """Wait until the driver has taken the search over, and has shown that it sees what is written here, and we it.
 
-    False where the cluster has not begun the job within `patience` seconds. `UserError` says why the driver refused.
+    Or until the search was stopped. False where the cluster has not begun the job within `patience` seconds.
+    `UserError` says why the driver refused: another one that was sent at the same time may have been faster.
     """
-    until = time.monotonic() + patience
+    began = alone = time.monotonic()  # when it was last certain that another than ours may have the search
     while True:
         over = server.ended(submission.job)
-        if log.header(submission.search).epoch > submission.before:
-            _check_answer(submission, log)
+        header = log.header(submission.search)
+        taken = header.epoch > submission.before
+        if taken and (header.state == "stopped" or _answered(submission, header, log)):
             return True
         if over:
             raise UserError(_why(submission, server))
-        if time.monotonic() > until and server.pending(submission.job):
+        now, waiting = time.monotonic(), server.pending(submission.job)
+        if waiting and now > began + patience:
             return False
+        alone = alone if taken and not waiting else now
+        if now > alone + SILENCE:
+            raise UserError(_unseen(submission, header, log))
         time.sleep(LOOK)
 
 
 @contextmanager
 def failing(log: Log, search: str) -> Iterator[None]:
-    """Where what is done here raises `UserError`, a search that has not begun has failed, for that reason."""
+    """Where what is done here raises `UserError`, a search that has not begun has failed, for that reason.
+
+    Not where the cluster falls silent: it may have the job, and begin.
+    """
     try:
         yield
-    except UserError as error:
-        with suppress(UserError, Superseded):
-            if log.header(search).state == "created":
-                log.release(search, log.acquire(search), "failed", redacted_text(str(error)))
+    except AwayError:
         raise
+    except UserError as error:
+        _fail(log, search, redacted_text(str(error)))
+        raise
+
+
+def _fail(log: Log, search: str, reason: str) -> None:
+    """A search that has not begun has failed."""
+    with suppress(UserError, Superseded):
+        if log.header(search).state == "created":
+            log.release(search, log.acquire(search), "failed", reason)
 
 
 def _journal(journal: str | None) -> str:
@@ -175,20 +208,23 @@ def _copied(folder: Path) -> list[Path]:
     return modules
 
 
-def _check_answer(submission: Submission, log: Log) -> None:
-    """Raise `UserError` where the driver's artifacts are not to be seen here; the driver is asked to stop."""
-    invitation, header = submission.invitation, log.header(submission.search)
-    artifacts = Artifacts.open(place(log, header))
+def _answered(submission: Submission, header: Header, log: Log) -> bool:
+    """Whether the driver that the search has is the one that was sent, and its artifacts are seen here."""
+    invitation = submission.invitation
     try:
-        answer = artifacts.get_whole(submission.search, invitation.answer).decode("ascii", "replace")
-    except UserError as error:
-        answer = str(error)
-    if answer != invitation.nonce:
-        log.request(submission.search, "stop", {})
-        raise UserError(
-            f"what the driver on {header.driver_host} writes to {artifacts.place} cannot be read here ({answer}): "
-            "artifacts must be in a place that both reach; the search has been asked to stop"
-        )
+        answer = Artifacts.open(place(log, header)).get_whole(submission.search, invitation.answer)
+    except UserError:
+        return False
+    return header.driver is not None and answer == signed(invitation, header.driver).encode()
+
+
+def _unseen(submission: Submission, header: Header, log: Log) -> str:
+    """What there is to say where the driver's answer is not to be seen here; the driver is asked to stop."""
+    log.request(submission.search, "stop", {})
+    return (
+        f"what the driver on {header.driver_host} writes to {redacted(place(log, header))} cannot be read here: "
+        "artifacts must be in a place that both reach; the search has been asked to stop"
+    )
 
 
 def _why(submission: Submission, server: JobServer) -> str:
@@ -198,8 +234,6 @@ def _why(submission: Submission, server: JobServer) -> str:
     if said:
         return said[-1]
     text = "\n".join(lines[-LAST:])
-    hint = ""
-    if "python: not found" in text or "python: command not found" in text:
-        hint = "; the cluster's PATH has no `python`: start Ray where its environment is activated"
+    hint = next((f"; {hint}" for sign, hint in HINTS.items() if re.search(sign, text)), "")
     message = redacted_text(server.message(submission.job))
     return f"the driver {submission.job} ended before it began ({message}){hint}:\n{text}"

@@ -10,6 +10,13 @@ from workers.errors import UserError
 
 def token() -> str:
     """`$RAY_AUTH_TOKEN`, else the file `$RAY_AUTH_TOKEN_PATH`, else `~/.ray/auth_token`; empty where there is none."""
+    found = _found()
+    if not (found.isascii() and found.isprintable()) or " " in found:
+        raise UserError("Ray's token is one word, and what was found for it is none: `ray get-auth-token` shows it")
+    return found
+
+
+def _found() -> str:
     if given := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return given
     named = os.environ.get("RAY_AUTH_TOKEN_PATH", "").strip()

@@ -19,7 +19,7 @@ from nas.recorded import current_job
 from nas.remote.following import follow
 from nas.remote.kept import NAME, cache, submitted
 from nas.remote.resubmission import check_machines, to_cluster
-from nas.remote.submission import begin, failing, on_cluster, prepare
+from nas.remote.submission import begin, failing, on_cluster, prepare, store
 from search_spaces.decisions import Candidate
 from workers.errors import DamagedError, UserError
 from workers.objectives import Outcome
@@ -48,7 +48,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 def submit(job: Job, log: Log) -> str:
     """As far as it goes without a cluster."""
-    return begin(prepare(job, HERE, None), log)
+    search = begin(prepared := prepare(job, HERE, None), log)
+    store(prepared, log, search)
+    return search
 
 
 def entry(kind: str, number: int | None, body: dict[str, Json]) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,22 +13,23 @@ from nas.remote import job_server
 from nas.remote.job_server import JobServer
 from workers.errors import UserError
 
+NO_AGENT = "No available agent to submit job, please try again later.."
+
 
 class Beginning:
     """Ray's client: a head that refuses the first `refusals` jobs with the words of Ray 2.60."""
 
-    def __init__(self, refusals: int) -> None:
-        self.refusals = refusals
+    def __init__(self, refusals: int, said: str = NO_AGENT) -> None:
+        self.refusals, self.said = refusals, said
         self.asked: list[str] = []
 
     def list_jobs(self) -> list[Any]:
-        return []
+        return [SimpleNamespace(submission_id=name) for name in self.asked if self.said != NO_AGENT]
 
     def submit_job(self, submission_id: str, **given: Any) -> str:
         self.asked.append(submission_id)
         if len(self.asked) <= self.refusals:
-            said = "No available agent to submit job, please try again later.."
-            raise RuntimeError(f"Request failed with status code 500: {said}")
+            raise RuntimeError(f"Request failed with status code 500: {self.said}")
         return submission_id
 
 
@@ -52,6 +54,17 @@ def test_a_head_that_has_only_just_begun_is_waited_for(submitted: Any) -> None:
     head = Beginning(5)
     assert submitted(head) == "nas-try"
     assert head.asked == ["nas-try"] * 6
+
+
+def test_where_somebody_else_was_faster_the_next_name_is_taken(submitted: Any) -> None:
+    head = Beginning(2, "ValueError: Job with submission_id nas-try already exists. Please use a different one.")
+    assert submitted(head) == "nas-try-3"
+    assert head.asked == ["nas-try", "nas-try-2", "nas-try-3"]
+
+
+def test_a_number_in_a_message_is_no_refusal_of_the_token(submitted: Any) -> None:
+    with pytest.raises(UserError, match="does not do as a job server of Ray"):
+        submitted(Beginning(1, "a worker with the number 14032 died"))
 
 
 def test_a_head_without_an_agent_is_not_waited_for_for_ever(submitted: Any) -> None:

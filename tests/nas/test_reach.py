@@ -116,6 +116,14 @@ def test_a_token_is_looked_for_where_ray_does(unnamed: Path, monkeypatch: pytest
         token()
 
 
+@pytest.mark.parametrize("text", ["two words", "two\nlines", "h\u00fcnter"])
+def test_what_is_no_token_is_not_repeated(unnamed: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", text)
+    with pytest.raises(UserError, match="Ray's token is one word") as refused:
+        headers()
+    assert text not in str(refused.value)
+
+
 @contextmanager
 def answering(status: int, text: str) -> Iterator[str]:
     """The address of a server that says the same to everybody."""
