@@ -7,13 +7,16 @@ from collections import deque
 from typing import Any, cast
 
 import pytest
-from ray.exceptions import RayTaskError
+from ray.exceptions import GetTimeoutError, RayTaskError
 
 from search_spaces.decisions import Candidate
 from workers.objectives import Outcome
+from workers.plugins import Spec
+from workers.pools.actor import LAST_WISH
 from workers.pools.ray import Ray
 from workers.pools.running import Running
 from workers.pools.slots import Slot
+from workers.setup import Setup
 from workers.trial import Attempt, Result, Trial
 
 
@@ -30,10 +33,10 @@ class Remote:
         return object()
 
 
-def pool_of(slot: Slot) -> Ray:
-    """A pool with one slot, as far as it hears answers."""
-    pool = object.__new__(Ray)
-    vars(pool).update(_slots=[slot], _places=deque(), _awaited={}, _busy=len(slot.queue), _events=[], _depth=2)
+def pool_of(*slots: Slot) -> Ray:
+    """A pool with these slots, as far as it hears answers."""
+    pool, busy = object.__new__(Ray), sum(len(slot.queue) for slot in slots)
+    vars(pool).update(_slots=list(slots), _places=deque(), _awaited={}, _busy=busy, _events=[], _depth=2)
     vars(pool).update(_next_survey=0.0)
     return pool
 
@@ -71,9 +74,35 @@ def test_what_ended_while_the_driver_was_busy_is_not_late(
     """A commit may wait for a server for two minutes, and attempts end within their limit meanwhile."""
     monkeypatch.setattr("workers.pools.ray.ray.kill", lambda _: None)
     monkeypatch.setattr("workers.pools.ray.ray.get", lambda _, timeout: "[]")
-    monkeypatch.setattr("workers.pools.ray.ray.wait", lambda one, timeout: (one, []) if ended else ([], one))
+    monkeypatch.setattr("workers.pools.ray.ray.wait", lambda some, **_: (some, []) if ended else ([], some))
     slot = slot_with(Attempt(Trial(0, Candidate({}))))
     pool = pool_of(slot)
-    pool._end(slot, 5.0, 120.0)
+    pool._end([(slot, 5.0)], 120.0)
     assert [one.outcome for one in pool._events if isinstance(one, Result)] == results
     assert (pool.busy, slot in pool._slots) == (len(slot.queue), ended)
+
+
+def test_all_that_are_late_are_asked_at_once_and_the_deaf_cost_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred actors in a call into C are late together: the driver must not wait for them one after the other."""
+    waits = list[float]()
+
+    def wait(some: list[object], timeout: float, num_returns: int = 1) -> tuple[list[object], list[object]]:
+        assert num_returns == len(some)
+        waits.append(timeout)
+        return [], some
+
+    def get(_: object, timeout: float) -> str:
+        waits.append(timeout)
+        raise GetTimeoutError
+
+    monkeypatch.setattr("workers.pools.ray.ray.kill", lambda _: None)
+    monkeypatch.setattr("workers.pools.ray.ray.get", get)
+    monkeypatch.setattr("workers.pools.ray.ray.wait", wait)
+    slots = [slot_with(Attempt(Trial(number, Candidate({})))) for number in range(100)]
+    pool = pool_of(*slots)
+    vars(pool).update(_setup=Setup("s", Spec("x:y"), time_limit=5.0), _grace=5.0)
+    pool._poll(120.0)
+    assert sum(waits) == LAST_WISH
+    results = [one for one in pool._events if isinstance(one, Result)]
+    assert [one.outcome for one in results] == [Outcome.FAILED] * 100
+    assert (pool.busy, pool._slots) == (0, [])

@@ -7,6 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal, final
 
 import ray
@@ -186,24 +187,27 @@ class Ray(Pool):
     def _poll(self, now: float) -> None:
         """Ask the actors whose attempt is not a brief one for its progress, and end the attempts that are late."""
         self._next_poll = now + max(1.0, 0.01 * len(self._slots))
+        late = list[tuple[Slot, float]]()
         for slot, running in [(slot, slot.head) for slot in self._slots if slot.head is not None]:
             seconds, limit = now - running.since, self._setup.limit(running.attempt.trial)
             if limit is not None and seconds > limit + self._grace:
-                self._end(slot, limit, now)
+                late.append((slot, limit))
             elif seconds > BRIEF and slot.asked is None:
                 slot.asked = slot.ask()
                 self._awaited[slot.asked] = slot
+        if late:
+            self._end(late, now)
 
-    def _end(self, slot: Slot, limit: float, now: float) -> None:
-        """Kill the actor of an attempt that is over its time limit, having asked for its last metrics."""
-        try:
-            curve = ray.get(slot.ask(), timeout=LAST_WISH)
-            self._report(slot, json.loads(curve), now)
-        except (RayError, GetTimeoutError):
-            pass  # it is deaf: what it told before must do
-        (reference, running), *_ = slot.queue.items()
-        if not ray.wait([reference], timeout=0)[0]:  # otherwise it ended while this driver was busy, or stopped
-            self._give_up(slot, running.overdue(now, limit), now)
+    def _end(self, late: Sequence[tuple[Slot, float]], now: float) -> None:
+        """Kill the actors of attempts that are over their time limit, having asked all at once for the last metrics."""
+        wishes = [slot.ask() for slot, _ in late]
+        ray.wait(wishes, num_returns=len(wishes), timeout=LAST_WISH)
+        for (slot, limit), wish in zip(late, wishes, strict=True):
+            with suppress(RayError, GetTimeoutError):  # it is deaf: what it told before must do
+                self._report(slot, json.loads(ray.get(wish, timeout=0)), now)
+            (reference, running), *_ = slot.queue.items()
+            if not ray.wait([reference], timeout=0)[0]:  # otherwise it ended while this driver was busy, or stopped
+                self._give_up(slot, running.overdue(now, limit), now)
 
     def _give_up(self, slot: Slot, result: Result, now: float) -> None:
         """Kill the actor of an attempt that goes on, and say how it ended."""
