@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from types import TracebackType
-from typing import final
+from typing import Final, final
 
 from nas.history import History
+from nas.log import Superseded
 from nas.strategy import Strategy
 from nas.timing import Timing
-from workers.errors import in_words
+from workers.errors import UserError, in_words
 from workers.objectives import Objective
 from workers.pool import Pool
+from workers.redaction import redacted_text
 from workers.trial import Json
+
+SLOW: Final = 5.0  # seconds for which a watcher may keep the driver before people are told
+LOOK: Final = 1.0  # seconds between looks at that
 
 
 @final
@@ -45,7 +53,7 @@ class Watcher(ABC):
     """Sees a search from inside its driver: quick, and never in its way.
 
     A subclass takes what is `Watched`, then its options by name. Once it raises, it is no longer called, and a note in
-    the journal says so.
+    the journal says so. The driver waits for it, however long it takes: what is slow belongs into a thread of its own.
     """
 
     @classmethod
@@ -65,29 +73,52 @@ class Watcher(ABC):
 
 @final
 class Watchers(AbstractContextManager["Watchers"]):
-    """All watchers of a search as one that never fails; what goes wrong with one of them is handed to `note`."""
+    """All watchers of a search as one that never fails; what goes wrong with one of them is handed to `note`.
+
+    One that keeps the driver is named on stderr while it does, and in a note once it has let go. An error that ends the
+    driver is told as the end of the search, unless another driver has it now.
+    """
 
     def __init__(self, watchers: Sequence[Watcher], note: Callable[[str], None]) -> None:
         self._watchers = list(watchers)
         self._note = note
+        self._seen: History | None = None  # None: nothing was told, or the end was
+        self._called: tuple[str, float] | None = None
+        self._slow: list[Watcher] = []
+        self._over = Event()
+        self._thread = Thread(target=self._look_out, name="watchers", daemon=True)
+
+    def __enter__(self) -> Watchers:
+        self._thread.start()
+        return self
 
     def turn(self, history: History, pool: Pool) -> None:
         """Pass a turn of the loop on."""
+        self._seen = history
         for watcher in self._watchers[:]:
-            self._safely(watcher, lambda watcher=watcher: watcher.turn(history, pool))  # type: ignore[misc]
+            if (took := self._safely(watcher, lambda watcher=watcher: watcher.turn(history, pool))) > SLOW:  # type: ignore[misc]
+                self._blame(watcher, took)
 
     def end(self, history: History, state: str, reason: str) -> None:
         """Pass on that the driver lets go."""
+        self._seen, reason = None, redacted_text(reason)
         for watcher in self._watchers[:]:
             self._safely(watcher, lambda watcher=watcher: watcher.end(history, state, reason))  # type: ignore[misc]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._seen is not None and isinstance(error, Exception) and not isinstance(error, Superseded):
+            self.end(self._seen, "failed", str(error) if isinstance(error, UserError) else in_words(error))
         for watcher in self._watchers[:]:
             self._safely(watcher, watcher.close)
+        self._over.set()
+        self._thread.join()
 
-    def _safely(self, watcher: Watcher, call: Callable[[], None]) -> None:
+    def _safely(self, watcher: Watcher, call: Callable[[], None]) -> float:
+        """The seconds that a call took; one that failed is the last to that watcher."""
+        began = time.monotonic()
+        self._called = type(watcher).__name__, began
         try:
             call()
         except Exception as error:
@@ -95,3 +126,22 @@ class Watchers(AbstractContextManager["Watchers"]):
             with suppress(Exception):
                 watcher.close()
             self._note(f"{type(watcher).__name__} watches no longer: {in_words(error)}")
+        finally:
+            self._called = None
+        return time.monotonic() - began
+
+    def _blame(self, watcher: Watcher, took: float) -> None:
+        """Note once that a watcher kept the driver."""
+        if watcher not in self._slow:
+            self._slow.append(watcher)
+            text = f"{type(watcher).__name__} kept the search waiting for {took:.0f} s"
+            self._note(f"{text}: let it do what is slow in a thread of its own, or leave it out of watch")
+
+    def _look_out(self) -> None:
+        """Name on stderr who keeps the driver, once for each call: it may never come back, and nobody else can tell."""
+        said = None
+        while not self._over.wait(LOOK):
+            called = self._called
+            if called is not None and called is not said and time.monotonic() - called[1] > SLOW:
+                said = called
+                sys.stderr.write(f"{called[0]}, which watches the search, keeps it waiting, for {SLOW:g} s by now\n")

@@ -36,7 +36,7 @@ QUIET = {
 
 @final
 class Mlflow(Watcher):
-    """Logs a run to the tracking server at `uri` when the search ends, be it finished, stopped or interrupted.
+    """Logs a run to the tracking server at `uri` when the search ends, be it finished or not.
 
     Parameters are the decisions of the best trial; metrics are its metrics, those of the test set if it was read, the
     costs, and the best value so far of each objective (`best.METRIC`) over the trials told; tags are the search, its
