@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp
 
 from nas.dashboard.access import LASTS, Access
 from nas.dashboard.actions import Actions, body
+from nas.dashboard.bulkhead import Bulkhead
 from nas.dashboard.guard import Guard
 from nas.dashboard.pages import Pages
 from nas.dashboard.refusal import Refusal, response
@@ -26,32 +26,38 @@ from search_spaces.decision import DecisionError
 from search_spaces.space import UnfitError
 from workers.errors import DamagedError, NotFoundError, UserError
 
-logger = logging.getLogger("nas.dashboard")
 Handler = Callable[[Request], Awaitable[Response]]
+Runner = Callable[[Callable[[], str]], Awaitable[str]]  # of a call in a thread
 
 
 def application(log: Log, access: Access, names: Collection[str], scheme: str = "http") -> ASGIApp:
     """The dashboard of the searches in `log`; it answers to the host names in `names` only."""
     shelf, studio = Shelf(log), Studio(log)
     pages, actions = Pages(shelf, studio, access), Actions(log, studio)
+    drawing = Bulkhead("What needs the job's own modules", 1, 32)  # a studio does one thing at a time
+    store = Bulkhead("What trials have left", 4, 128)
     search, trial = "/searches/{search}", "/searches/{search}/trials/{trial}"
     routes = [
         Route("/", pages.searches),
         Route("/live", pages.live),
         Route(search, pages.search),
         Route(f"{search}/live", pages.live),
-        Route(f"{search}/enqueue", pages.enqueue),
+        Route(f"{search}/enqueue", _apart(drawing, pages.enqueue)),
         Route(trial, pages.trial),
         Route(f"{trial}/live", pages.live),
-        Route(f"{trial}/drawing", pages.drawing),
-        Route(f"{trial}/files", pages.files),
-        Route(f"{trial}/files/{{attempt}}/{{name}}", pages.file),
+        Route(f"{trial}/drawing", _apart(drawing, pages.drawing)),
+        Route(f"{trial}/files", _apart(store, pages.files)),
+        Route(f"{trial}/files/{{attempt}}/{{name}}", _apart(store, pages.file)),
         Route("/login", pages.login),
         Route("/login", partial(_login, access), methods=["POST"]),
         Route("/static/{name}", pages.asset),
-        Route(f"{search}/stop", _acting(pages, lambda name, given: actions.stop(name)), methods=["POST"]),
+        Route(
+            f"{search}/stop",
+            _acting(pages, lambda name, given: actions.stop(name)),
+            methods=["POST"],
+        ),
         Route(f"{search}/extend", _acting(pages, actions.extend), methods=["POST"]),
-        Route(f"{search}/enqueue", _acting(pages, actions.enqueue), methods=["POST"]),
+        Route(f"{search}/enqueue", _acting(pages, actions.enqueue, drawing.run), methods=["POST"]),
     ]
     handlers = dict.fromkeys((Refusal, UserError, DecisionError, UnfitError, HTTPException, Exception), _explained)
     made = Starlette(routes=routes, exception_handlers=handlers)
@@ -59,13 +65,22 @@ def application(log: Log, access: Access, names: Collection[str], scheme: str = 
     return Guard(made, access, names, scheme)
 
 
-def _acting(pages: Pages, act: Callable[..., str]) -> Handler:
+def _apart(room: Bulkhead, page: Callable[[Request], Response]) -> Handler:
+    """The handler of a page that may take long: in threads of its own."""
+
+    async def handler(request: Request) -> Response:
+        return await room.run(partial(page, request))
+
+    return handler
+
+
+def _acting(pages: Pages, act: Callable[..., str], run: Runner = run_in_threadpool) -> Handler:
     """The handler of an action: only with a token, only JSON, in a thread."""
 
     async def handler(request: Request) -> Response:
         pages.must_act()
         given = await body(request)
-        said = await run_in_threadpool(act, request.path_params["search"], given)
+        said = await run(partial(act, request.path_params["search"], given))
         return JSONResponse({"said": said})
 
     return handler
@@ -100,5 +115,4 @@ def _refusal(error: Exception) -> Refusal:
     if isinstance(error, HTTPException):
         text = "Nothing here has this address." if error.status_code == 404 else "Nothing here does this."
         return Refusal(error.status_code, "There is no such page", text)
-    logger.error("%s: %s", type(error).__name__, error)
     return Refusal(500, "This should not happen", f"{type(error).__name__}: the dashboard's terminal says more.")

@@ -93,7 +93,7 @@ class Pages:
     def enqueue(self, request: Request) -> Response:
         """The form for a candidate; its first values are those of a trial (`?from=N`), else of the best."""
         self.must_act()
-        book = self._book(request)
+        book = self._read(request)
         with book.lock:
             number = _small(request.query_params.get("from", ""), -1)
             best = book.courses["own"].best if book.courses else None
@@ -154,9 +154,15 @@ class Pages:
             raise NotFoundError(f"{search[:80]!r} is no name of a search")
         return self.shelf.book(search)
 
+    def _read(self, request: Request) -> Book:
+        """The book of a search, for what cannot be said of one that is being read."""
+        book = self._book(request)
+        if not book.ready.is_set():
+            raise Refusal(503, "It is being read", f"{book.search} is being read: look again in a moment.")
+        return book
+
     def _record(self, request: Request) -> TrialRecord:
-        book, number = self._book(request), _number(request, "trial")
-        book.ready.wait(30.0)
+        book, number = self._read(request), _number(request, "trial")
         with book.lock:
             if number not in book.history.trials:
                 raise NotFoundError(f"{book.search} has no trial {number}")

@@ -23,9 +23,10 @@ class Refusal(Exception):  # noqa: N818 - it is an answer
 
 def response(refusal: Refusal, headers: Headers) -> Response:
     """The answer as whoever asked can read it."""
+    later = {"retry-after": "2"} if refusal.status == 503 else {}  # seconds
     if "application/json" in headers.get("accept", ""):
-        return JSONResponse({"error": refusal.text}, refusal.status)
-    return HTMLResponse(render("refusal.html", refusal=refusal), refusal.status)
+        return JSONResponse({"error": refusal.text}, refusal.status, later)
+    return HTMLResponse(render("refusal.html", refusal=refusal), refusal.status, later)
 
 
 async def answer(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:

@@ -42,7 +42,10 @@
     const query = new URLSearchParams(location.search);
     query.set("have", have());
     try {
-      const answer = await fetch(`${main.dataset.live}?${query}`, { headers: { Accept: "application/json" } });
+      const answer = await fetch(`${main.dataset.live}?${query}`, {
+        headers: { Accept: "application/json" },
+        signal: AbortSignal.timeout(SLOWEST),
+      });
       if (answer.status === 401) {
         location.assign("/login");
         return;
@@ -115,16 +118,21 @@
 
   // ---- pieces that take longer than the page
 
-  for (const piece of document.querySelectorAll("[data-fetch]")) {
-    fetch(piece.dataset.fetch)
-      .then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(answer.statusText))))
-      .then((html) => {
-        piece.innerHTML = html;
-      })
-      .catch((error) => {
-        piece.textContent = `This could not be fetched: ${error.message}`;
-      });
+  async function fill(piece) {
+    try {
+      const answer = await fetch(piece.dataset.fetch, { headers: { Accept: "text/html, application/json" } });
+      if (answer.ok) {
+        piece.innerHTML = await answer.text();
+        return;
+      }
+      if (answer.status === 503) setTimeout(fill, 1000 * (Number(answer.headers.get("Retry-After")) || 2), piece);
+      const told = await answer.json().catch(() => ({ error: `This could not be fetched: ${answer.statusText}` }));
+      piece.textContent = told.error;
+    } catch (error) {
+      piece.textContent = `This could not be fetched: ${error.message}`;
+    }
   }
+  document.querySelectorAll("[data-fetch]").forEach(fill);
 
   // ---- actions
 
