@@ -22,12 +22,15 @@ LOGINS = 1000
 
 @final
 class Access:
-    """A token, and the logins that it opened; of a login, a random number in a cookie, only the hash is kept."""
+    """A token, and the logins that it opened; of a login, a random number in a cookie, only the hash is kept.
 
-    def __init__(self, token: str | None, secure: bool = False) -> None:
+    The cookie is named after the port, since browsers keep those of all ports of a host together.
+    """
+
+    def __init__(self, token: str | None, secure: bool = False, port: int = 8780) -> None:
         self._token = None if token is None else _digest(token)
         self.secure = secure
-        self.cookie = "__Host-nas" if secure else "nas_dashboard"
+        self.cookie = f"{'__Host-' if secure else ''}nas_dashboard_{port}"
         self._logins: dict[bytes, float] = {}
         self._lock = Lock()
 

@@ -19,7 +19,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 LARGEST = 8 << 20  # bytes of a file that is handed out
 READ = 64 * 1024  # letters of a text that stand on the page itself
 TEXTS = ("txt", "log", "json", "yaml", "csv")
-SHOWN = 24  # exhibits on a page
+SHOWN = 24  # exhibits on a page, and other texts
 LOCKED = "sandbox; default-src 'none'; frame-ancestors 'none'"  # of a file: it may do nothing at all
 
 
@@ -40,7 +40,8 @@ def papers(artifacts: Artifacts, search: str, trial: int) -> Sequence[Paper]:
     found = [one for one in artifacts.list(search, trial) if NAME.fullmatch(one.name)]
     exhibits = [one for one in found if one.name.startswith(EXHIBIT)]
     others = [one for one in found if not one.name.startswith(EXHIBIT)]
-    return [_paper(artifacts, search, one) for one in (*others, *exhibits[-SHOWN:])]
+    older, newer = others[:-SHOWN], others[-SHOWN:]
+    return [*map(_named, older), *(_paper(artifacts, search, one) for one in (*newer, *exhibits[-SHOWN:]))]
 
 
 def file(artifacts: Artifacts, search: str, trial: int, attempt: int, name: str) -> Response:
@@ -62,11 +63,15 @@ def file(artifacts: Artifacts, search: str, trial: int, attempt: int, name: str)
     return Response(content, media_type="application/octet-stream", headers=saved)
 
 
+def _named(stored: Stored) -> Paper:
+    return Paper(stored, stored.name, "file")
+
+
 def _paper(artifacts: Artifacts, search: str, stored: Stored) -> Paper:
     name, suffix = stored.name, stored.name.rpartition(".")[2]
     if not name.startswith(EXHIBIT):
         text = _text(artifacts, search, stored) if suffix in ("txt", "log") else ""
-        return Paper(stored, name, "text" if text else "file", text)
+        return Paper(stored, name, "text", text) if text else _named(stored)
     epoch, _, rest = name.removeprefix(EXHIBIT).partition("-")
     after = f"{rest.rpartition('.')[0].replace('_', ' ')}, after epoch {epoch.lstrip('0') or '0'}"
     if suffix == "png":

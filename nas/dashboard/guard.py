@@ -8,7 +8,9 @@ DELETE, has shown (CVE-2026-27482). Paths are of plain letters: nothing in them 
 
 from __future__ import annotations
 
+import logging
 import re
+import traceback
 from collections.abc import Collection, Mapping
 from typing import final
 
@@ -17,9 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nas.dashboard.access import Access
 from nas.dashboard.refusal import Refusal, answer
+from workers.redaction import redacted_text
 
+logger = logging.getLogger("nas.dashboard")
 PATH = re.compile(rb"/|(?:/[A-Za-z0-9_][A-Za-z0-9_.\-]*)+")
-LONGEST_PATH, LONGEST_QUERY, LARGEST_BODY = 512, 2048, 64 * 1024  # bytes
+LONGEST_PATH, LONGEST_QUERY, LARGEST_BODY = 512, 4096, 64 * 1024  # bytes
 VERBS = ("GET", "HEAD", "POST")
 OPEN = ("/login", "/static/")  # what can be had before the login
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.\-]+)(?::([0-9]{1,5}))?")
@@ -60,6 +64,8 @@ class Guard:
             await self.app(scope, _bounded(receive), careful)
         except Refusal as refusal:
             await answer(refusal, scope, receive, careful)
+        except Exception as error:  # the application has answered; uvicorn would write it with all passwords in it
+            logger.error(redacted_text("".join(traceback.format_exception(error))))
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)

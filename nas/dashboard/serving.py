@@ -45,6 +45,13 @@ class Place:
         """Whether it speaks TLS."""
         return self.certificate is not None and self.key is not None
 
+    @property
+    def called(self) -> str:
+        """The name for its address: one that was given, else where it listens, else this machine's."""
+        if self.names or self.host not in ("0.0.0.0", "::"):
+            return next(iter(self.names), f"[{self.host}]" if ":" in self.host else self.host)
+        return socket.gethostname()
+
     def check(self, token: str | None) -> None:
         """Refuse to be open to others without a token and TLS."""
         if (self.certificate is None) != (self.key is None):
@@ -74,10 +81,9 @@ def serve(log: Log, place: Place, token: str | None, tell: Callable[[str], None]
     """Answer until SIGINT or SIGTERM; `tell` gets the address once it is open."""
     place.check(token)
     scheme = "https" if place.secure else "http"
-    app = application(log, Access(token, place.secure), place.answers_to(), scheme)
     with _socket(place) as listening:
         port = listening.getsockname()[1]
-        host = next(iter(place.names), f"[{place.host}]" if ":" in place.host else place.host)
+        app = application(log, Access(token, place.secure, port), place.answers_to(), scheme)
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -101,7 +107,7 @@ def serve(log: Log, place: Place, token: str | None, tell: Callable[[str], None]
                 f"{files} are no certificate and its key: {error.strerror or error}; name PEM files"
             ) from None
         server = uvicorn.Server(config)
-        tell(f"{scheme}://{host}:{port}/")
+        tell(f"{scheme}://{place.called}:{port}/")
         server.run(sockets=[listening])
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from asking import HERE, HOST, Answer, ask
 from histories import JOB, Invented
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp
 
 from nas.dashboard.access import Access, read_token
@@ -161,7 +163,10 @@ def test_a_path_is_read_as_it_came(steering: ASGIApp) -> None:
     assert ask(steering, "/searches/cells-7", headers=BEARER).status == 200
     assert ask(steering, "/searches/cells%2D7", headers=BEARER).status == 404
     assert ask(steering, "/" + "a/" * 400, headers=BEARER).status == 404
-    assert ask(steering, "/?" + "a" * 4000, headers=BEARER).status == 414
+    assert ask(steering, "/?" + "a" * 5000, headers=BEARER).status == 414
+    words = {"state": "completed", "sort": "accuracy", "down": "1", "page": "4000", "text": "\N{DEGREE CELSIUS}" * 200}
+    words |= {"have": ",".join(f"{'a' * 9}:{'0' * 12}" for _ in range(11))}  # the longest that a page asks
+    assert ask(steering, f"/searches/cells-7/live?{urlencode(words)}", headers=BEARER).status == 200
 
 
 def test_nothing_is_shown_before_the_login(steering: ASGIApp) -> None:
@@ -174,7 +179,7 @@ def test_nothing_is_shown_before_the_login(steering: ASGIApp) -> None:
     ):
         assert ask(steering, path).status == 401
         assert ask(steering, path, headers={"authorization": "Bearer wrong"}).status == 401
-        assert ask(steering, path, headers={"cookie": "nas_dashboard=x; a=\x7f"}).status == 401
+        assert ask(steering, path, headers={"cookie": "nas_dashboard_8780=x; a=\x7f"}).status == 401
         assert ask(steering, f"{path}?token={TOKEN}").status == 401
     assert ask(steering, "/login").status == 200
 
@@ -189,6 +194,25 @@ def test_a_login_is_a_cookie_that_scripts_cannot_read(steering: ASGIApp) -> None
     assert ask(steering, "/", headers={"cookie": cookie.split(";")[0]}).status == 200
     foreign = ask(steering, "/login", "POST", {**OWN, "origin": "http://evil.example"}, b"{}")
     assert foreign.status == 403
+
+
+def test_dashboards_on_two_ports_do_not_log_each_other_out() -> None:
+    """Browsers keep the cookies of all ports of a host together, and the later of one name is the only one."""
+    one, other = Access(TOKEN, port=8780), Access(TOKEN, port=8781)
+    jar = {access.cookie: access.login() for access in (one, other)}
+    sent = Headers({"cookie": "; ".join(f"{name}={value}" for name, value in jar.items())})
+    assert one.admits(sent)
+    assert other.admits(sent)
+
+
+def test_a_cookie_over_tls_is_of_this_host_and_this_channel_only(log: Log) -> None:
+    app = application(log, Access(TOKEN, secure=True), NAMES, "https")
+    answer = ask(app, "/login", "POST", {**OWN, "origin": f"https://{HOST}"}, json.dumps({"token": TOKEN}).encode())
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("__Host-")
+    assert "; Path=/;" in cookie
+    assert "; Secure" in cookie
+    assert "domain" not in cookie.lower()
 
 
 def enter(app: ASGIApp, token: str) -> Answer:
@@ -277,6 +301,42 @@ def test_others_reach_it_only_with_a_token_and_tls(tmp_path: Path) -> None:
         Place(host, certificate=pem, key=pem).check(TOKEN)
     with pytest.raises(UserError, match="both"):
         Place(certificate=pem).check(TOKEN)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
+def test_nothing_listens_for_others_without_both(
+    log: Log, tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the rule alone but what stands before the socket: none is made."""
+    monkeypatch.setattr("socket.socket", lambda *given: pytest.fail("it listens"))
+    pem = tmp_path / "some.pem"
+    pem.touch()
+    for place, token in ((Place(host), TOKEN), (Place(host, certificate=pem, key=pem), None), (Place(host), None)):
+        with pytest.raises(UserError, match="other machines"):
+            serve(log, place, token, lambda address: pytest.fail(address))
+
+
+@pytest.mark.parametrize("place", [Place(), Place("::1"), Place("0.0.0.0"), Place("::"), Place(names=("Nas.example",))])
+def test_it_answers_to_the_address_that_it_announces(place: Place) -> None:
+    assert place.called.lower() in place.answers_to()
+
+
+def test_an_error_of_ours_is_said_without_passwords(
+    log: Log, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*given: object) -> None:
+        raise RuntimeError("postgresql://me:hunter2@db.example/nas went away")
+
+    app = application(log, Access(None), NAMES)
+    monkeypatch.setattr("nas.dashboard.parts.search_parts", fail)
+    answer = ask(app, "/searches/cells-7")
+    while answer.status == 200:  # it was being read
+        answer = ask(app, "/searches/cells-7")
+    assert answer.status == 500
+    assert "went away" not in answer.text
+    assert "postgresql://me:***@db.example/nas went away" in caplog.text
+    assert "in fail" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_a_certificate_that_is_none_is_said_before_anything_is_announced(tmp_path: Path, log: Log) -> None:

@@ -15,6 +15,7 @@ from test_report import Page
 
 from nas.dashboard.access import Access
 from nas.dashboard.application import application
+from nas.dashboard.filing import SHOWN
 from nas.dashboard.refusal import Refusal
 from nas.dashboard.rendering import assets, environment, plain
 from nas.history import Entry
@@ -200,6 +201,25 @@ def test_the_page_of_a_trial_has_its_network_curves_files_and_error(log: Log) ->
     assert fake.headers["content-type"] == "application/octet-stream"
     assert fake.headers["content-disposition"].startswith("attachment")
     assert browser.get("/searches/cells-7/trials/14/files/1/checkpoint.safetensors").status_code == 404
+
+
+def test_of_many_logs_the_last_are_shown_and_all_are_named(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(log)
+    place, read = Artifacts.open(str(log.folder)), list[str]()
+    for attempt in range(1, 61):
+        place.put("cells-7", 14, attempt, "trial.log", f"attempt {attempt} said".encode())
+    get = Artifacts.get
+
+    def counted(self: Artifacts, search: str, trial: int, attempt: int, name: str) -> bytes:
+        read.append(name)
+        return get(self, search, trial, attempt, name)
+
+    monkeypatch.setattr(Artifacts, "get", counted)
+    files = client(log).get("/searches/cells-7/trials/14/files").text
+    assert len(read) == SHOWN
+    assert "attempt 60 said" in files
+    assert "attempt 3 said" not in files
+    assert files.count(">trial.log</a>") == 60
 
 
 @pytest.mark.parametrize(
