@@ -171,6 +171,8 @@ def test_who_reads_regularly_is_waited_for_once_more() -> None:
         began = time.monotonic()
         server.linger("/metrics", 60.0)  # nobody reads here
         assert asked(f"http://127.0.0.1:{server.port}/metrics")[0] == 200
+        while not server._asked:  # it is noted when all is sent
+            time.sleep(0.01)
         server.linger("/shards/weights/0", 60.0)  # nobody reads that
         lingers = Thread(target=server.linger, args=("/metrics", 60.0))
         lingers.start()
