@@ -13,7 +13,7 @@ from nas.metrics.catalogue import ARMS, CAUSES, OTHER, OUTCOMES
 from nas.timing import Spans
 from workers.objectives import Objective
 
-BOUNDS: Final = tuple(0.25 * 2**power for power in range(20))  # seconds: to 36 hours
+BOUNDS: Final = tuple(0.001 * 2**power for power in range(28))  # seconds: a millisecond to 37 hours
 
 
 @final
