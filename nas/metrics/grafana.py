@@ -27,8 +27,14 @@ def percentiles(name: str, by: str = "le") -> tuple[Query, ...]:
 
 
 def stat(title: str, text: str, expression: str, unit: str = "short", **more: Json) -> Panel:
-    """One number."""
-    return Panel(title, text, (Query(expression, more.pop("legend", "")),), "stat", unit, 3, 4, **more)
+    """One number, or the names of what there is `now`."""
+    query = Query(expression, more.pop("legend", ""), more.pop("now", False))
+    return Panel(title, text, (query,), "stat", unit, more.pop("width", 3), 4, **more)
+
+
+def named(title: str, text: str, expression: str, legend: str, **more: Json) -> Panel:
+    """The names of the series that there are now."""
+    return stat(title, text, expression, legend=legend, now=True, options={"textMode": "name"}, **more)
 
 
 ENDED: Final = of("nas_trials_total")
@@ -36,27 +42,32 @@ FAILED: Final = of("nas_trials_total", 'outcome="failed"')
 OVERVIEW: Final = Row(
     "Overview",
     (
-        stat(
-            "State", "What the search is doing, by its driver.", f"{of('nas_search_state')} == 1", legend="{{state}}",
-            options={"textMode": "name"}, limits=((None, GOOD),),
+        named(
+            "State", "What the search is doing, by its driver.", f"{of('nas_search_state')} == 1", "{{state}}",
+            limits=((None, GOOD),), nothing="no driver",
         ),
         stat("Ended", "Trials that have a result.", f"sum({ENDED})"),
-        stat("Running", "Trials that are at a worker now.", of("nas_trials_running")),
+        stat("Running", "Trials that are at a worker now.", of("nas_trials_running"), now=True),
         stat(
             "Failed", "Share of the trials that failed.",
-            f"sum({FAILED}) / sum({ENDED})", "percentunit",
+            f"sum({FAILED}) / (sum({ENDED}) > 0)", "percentunit",
             limits=((None, GOOD), (0.2, ODD), (0.5, BAD)),
         ),
         stat("Budget", "Share of the nearest limit that is spent.", of("nas_budget_spent_ratio"), "percentunit"),
         stat(
             "Last result", "How long ago a trial ended.",
-            f"time() - ({of('nas_last_finished_timestamp_seconds')} > 0)", "s",
+            f"time() - ({of('nas_last_finished_timestamp_seconds')} > 0)", "s", now=True,
         ),
         stat(
             "Last improvement", "How long ago something better was found.",
-            f"time() - ({of('nas_last_improvement_timestamp_seconds')} > 0)", "s",
+            f"time() - ({of('nas_last_improvement_timestamp_seconds')} > 0)", "s", now=True,
         ),
         stat("Device time", "Time that trials occupied devices, all together.", of("nas_device_seconds_total"), "s"),
+        named(
+            "Alerts", "Those of rules.yml that fire; docs/watching.md says of each what to do.",
+            of("ALERTS", 'alertname=~"Nas.+"', 'alertstate="firing"'), "{{alertname}}",
+            width=24, limits=((None, BAD),), nothing="none fires",
+        ),
     ),
 )  # fmt: skip
 PROGRESS: Final = Row(
@@ -144,9 +155,12 @@ DRIVER: Final = Row(
             unit="bytes", width=6,
         ),
         stat("Driver", "How often a driver took the search over.", of("nas_driver_epoch")),
-        stat("Since", "How long this driver has driven.", f"time() - {of('nas_driver_start_timestamp_seconds')}", "s"),
-        stat("Search", "Its strategy.", of("nas_search_info"), legend="{{strategy}}", options={"textMode": "name"}),
-        stat("Version", "Of Cellwright.", of("nas_build_info"), legend="{{version}}", options={"textMode": "name"}),
+        stat(
+            "Since", "How long this driver has driven.", f"time() - {of('nas_driver_start_timestamp_seconds')}", "s",
+            now=True,
+        ),
+        named("Search", "Its strategy.", of("nas_search_info"), "{{strategy}}"),
+        named("Version", "Of Cellwright.", of("nas_build_info"), "{{version}}"),
     ),
 )  # fmt: skip
 STORE: Final = Row(
@@ -213,10 +227,11 @@ def dashboard() -> dict[str, Json]:
     took_over = {
         "name": "A driver took over",
         "datasource": dict(SOURCE),
-        "expr": f"changes({of('nas_driver_epoch')}[$__interval]) > 0",
+        "expr": f"1000 * {of('nas_driver_start_timestamp_seconds')}",
+        "useValueForTime": True,  # in milliseconds: where it happened, whatever the resolution
         "enable": True,
         "iconColor": ODD,
-        "titleFormat": "driver",
+        "titleFormat": "A driver took over",
     }
     return {
         "uid": "cellwright",

@@ -16,10 +16,24 @@ CALM, GOOD, BAD, ODD = "blue", "green", "red", "orange"
 @final
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An expression of Prometheus, and how its series are called (`{{label}}` stands for a label's value)."""
+    """An expression of Prometheus, and how its series are called (`{{label}}` stands for a label's value).
+
+    With `now` it is asked at the end of what is shown alone: a series that has ended by then is not there.
+    """
 
     expression: str
     legend: str = ""
+    now: bool = False
+
+    def json(self, number: int) -> dict[str, Json]:
+        """The query with this number among those of its panel."""
+        when = {"instant": self.now, "range": not self.now}
+        return {
+            "refId": chr(ord("A") + number),
+            "expr": self.expression,
+            "legendFormat": self.legend or "__auto",
+            **when,
+        }
 
 
 @final
@@ -27,7 +41,8 @@ class Query:
 class Panel:
     """One picture: `kind` and `unit` are words of Grafana (stat, timeseries; s, bytes), `width` is in columns.
 
-    `colours` fixes those of series by their names; `limits` colour a value from each bound on.
+    `colours` fixes those of series by their names; `limits` colour a value from each bound on; `nothing` is shown where
+    there is no series.
     """
 
     title: str
@@ -41,24 +56,31 @@ class Panel:
     colours: Mapping[str, str] = field(default_factory=dict)
     limits: Sequence[tuple[float | None, str]] = ((None, CALM),)
     options: Mapping[str, Json] = field(default_factory=dict)
-    mappings: Sequence[Json] = ()
+    nothing: str = ""
 
     def json(self, number: int, x: int, y: int) -> dict[str, Json]:
         """The panel at a place of the dashboard."""
         custom: dict[str, Json] = {}
-        options: dict[str, Json] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value"}
+        options: dict[str, Json] = {
+            "reduceOptions": {"calcs": ["lastNotNull"]},
+            "colorMode": "value",
+            "graphMode": "none" if self.queries[0].now else "area",
+        }
         if self.kind == "timeseries":
             custom = {
                 "lineWidth": 2,
                 "fillOpacity": 25 if self.stacked else 5,
-                "showPoints": "never",
+                "showPoints": "auto",
                 "spanNulls": 60_000,
             }
-            custom |= {"stacking": {"mode": "normal"}} if self.stacked else {}
-            options = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
+            custom |= {"stacking": {"mode": "normal", "group": "A"}} if self.stacked else {}
+            options = {
+                "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
+                "tooltip": {"mode": "multi", "sort": "none"},
+            }
         steps = [{"value": bound, "color": colour} for bound, colour in self.limits]
         defaults = {"unit": self.unit, "custom": custom, "thresholds": {"mode": "absolute", "steps": steps}}
-        defaults |= {"mappings": list(self.mappings)} if self.mappings else {}
+        defaults |= {"noValue": self.nothing} if self.nothing else {}
         return {
             "id": number,
             "type": self.kind,
@@ -66,10 +88,7 @@ class Panel:
             "description": self.text,
             "datasource": dict(SOURCE),
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
-            "targets": [
-                {"refId": chr(ord("A") + place), "expr": query.expression, "legendFormat": query.legend or "__auto"}
-                for place, query in enumerate(self.queries)
-            ],
+            "targets": [query.json(place) for place, query in enumerate(self.queries)],
             "fieldConfig": {"defaults": defaults, "overrides": [_coloured(*pair) for pair in self.colours.items()]},
             "options": {**options, **self.options},
         }

@@ -181,6 +181,25 @@ def test_every_panel_asks_for_metrics_that_there_are_and_every_metric_has_a_pane
             assert 'search="$search"' in target["expr"] or target["expr"].startswith("ray_")
 
 
+def test_every_alert_that_fires_is_named() -> None:
+    (query,) = (target["expr"] for panel in panels() for target in panel["targets"] if "ALERTS" in target["expr"])
+    (pattern,) = re.findall(r'alertname=~"(.+?)"', query)
+    assert all(re.fullmatch(pattern, alert) for alert in ALERTS)
+    assert 'alertstate="firing"' in query
+
+
+def test_what_is_so_now_is_not_read_from_the_past() -> None:
+    """A state that a search was in an hour ago still has a series in the last six hours; an age would stand still."""
+    for panel in panels():
+        when = [(target["instant"], target["range"]) for target in panel["targets"]]
+        assert set(when) <= {(True, False), (False, True)}
+        if panel["options"].get("textMode") == "name" or "time()" in panel["targets"][0]["expr"]:
+            assert when == [(True, False)], panel["title"]
+        if panel["type"] == "timeseries":
+            assert {one for one, _ in when} == {False}, panel["title"]
+            assert panel["options"]["legend"]["showLegend"]
+
+
 def test_no_panel_covers_another_and_numbers_are_unique() -> None:
     made = grafana.dashboard()["panels"]
     assert [row["title"] for row in made if row["type"] == "row"] == [row.title for row in grafana.ROWS]
@@ -201,14 +220,11 @@ def test_no_panel_covers_another_and_numbers_are_unique() -> None:
 
 
 def test_every_query_of_the_dashboard_is_one_that_prometheus_takes(promtool: str, tmp_path: Path) -> None:
-    values = {"$__rate_interval": "1m", "$__interval": "1m", "$search": "a"}
-    rules = []
-    for panel in panels():
-        for number, target in enumerate(panel["targets"]):
-            expression = target["expr"]
-            for name, value in values.items():
-                expression = expression.replace(name, value)
-            rules.append({"record": f"panel:{panel['id']}:{number}", "expr": expression})
+    asked = [target["expr"] for panel in panels() for target in panel["targets"]]
+    asked += [one["expr"] for one in grafana.dashboard()["annotations"]["list"]]
+    plain = [one.replace("$__rate_interval", "1m").replace("$search", "a") for one in asked]
+    assert not any("$" in one for one in plain)
+    rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(plain)]
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     done = subprocess.run([promtool, "check", "rules", "rules.yml"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
