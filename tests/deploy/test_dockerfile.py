@@ -72,6 +72,18 @@ def test_it_runs_as_nobody_special_and_says_how_it_is() -> None:
     assert all(re.fullmatch(r"python:\$\{PYTHON\}-slim-\w+( AS \w+)?", one) for one in instructions("FROM"))
 
 
+def test_a_login_shell_finds_ray(tmp_path: Path) -> None:
+    """Debian's /etc/profile sets PATH anew, and then reads /etc/profile.d."""
+    from ray.autoscaler._private.command_runner import _with_interactive
+
+    assert "--login" in _with_interactive("ray start")
+    (said,) = (part for line in instructions("RUN") for part in line.split("&&") if "/etc/profile.d/" in part)
+    command = said.replace("/etc/profile.d", str(tmp_path)) + f"; PATH=/usr/bin:/bin; . {tmp_path}/*.sh; echo $PATH"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    (path,) = re.findall(r"ENV PATH=([^:\s]+):\$\{PATH\}", TEXT[TEXT.rindex("\nFROM") :])
+    assert done.stdout == f"{path}:/usr/bin:/bin\n"
+
+
 def test_no_secret_is_in_it() -> None:
     words = re.findall(r"(?i)\b\w*(?:password|token|secret)\w*=\S+", TEXT)
     assert words == ["RAY_AUTH_MODE=token"] or words == []
