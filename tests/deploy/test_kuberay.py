@@ -116,6 +116,19 @@ def test_prometheus_finds_ports_that_pods_have() -> None:
     assert (endpoint["scheme"], "authorization" in endpoint) == ("https", True)
 
 
+def test_whoever_needs_the_cluster_is_let_in_and_nobody_elses_pods() -> None:
+    (policy, _) = (one["spec"] for _, one in ALL if one["kind"] == "NetworkPolicy")
+    inside = [
+        peer["podSelector"]["matchLabels"]
+        for rule in policy["ingress"]
+        for peer in rule["from"]
+        if "podSelector" in peer and "ports" in rule
+    ]
+    submitter = JOB["spec"]["submitterPodTemplate"]["metadata"]["labels"]
+    assert inside == [{"cellwright-client": "true"}]  # and not what KubeRay writes on pods of everybody's clusters
+    assert inside[0].items() <= submitter.items()
+
+
 def test_what_is_applied_is_there_and_no_secret_is_written_down() -> None:
     (kustomization,) = (one for _, one in ALL if one["kind"] == "Kustomization")
     assert all((FOLDER / name).is_file() for name in kustomization["resources"])
