@@ -18,7 +18,7 @@ from urllib.request import urlopen
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
+from scrapes import Samples, parsed
 from stand_ins import FOLDER
 
 from nas.driver import resume, start
@@ -39,7 +39,6 @@ from workers.objectives import Direction, Objective, Outcome
 from workers.pool import Pool
 from workers.trial import Json, Result, Trial
 
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 UP, DOWN = Objective("value", Direction.MAXIMIZE), Objective("cost", Direction.MINIMIZE)
 JOB: dict[str, Json] = {
     "name": "try",
@@ -72,18 +71,6 @@ def scraped(readings: Readings) -> tuple[Samples, dict[str, str]]:
     from nas.metrics.exposition import of_driver
 
     return parsed(of_driver(readings).decode())
-
-
-def parsed(text: str) -> tuple[Samples, dict[str, str]]:
-    samples: Samples = {}
-    kinds = {}
-    for family in text_string_to_metric_families(text):
-        kinds[family.name] = family.type
-        for sample in family.samples:
-            key = sample.name, tuple(sorted(sample.labels.items()))
-            assert key not in samples
-            samples[key] = sample.value
-    return samples, kinds
 
 
 @pytest.fixture

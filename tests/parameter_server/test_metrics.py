@@ -7,13 +7,11 @@ from urllib.request import urlopen
 
 import pytest
 from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
+from scrapes import parsed
 
 from parameter_server.metrics import DESCRIBED, PREFIX, main, registry, serve
 from parameter_server.outcome import Outcome
 from parameter_server.statistics import SOURCES, Histogram, Statistics
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def filled(shard: int) -> Statistics:
@@ -34,25 +32,13 @@ def filled(shard: int) -> Statistics:
     return made
 
 
-def read_back(text: str) -> tuple[Samples, dict[str, str]]:
-    samples: Samples = {}
-    kinds = {}
-    for family in text_string_to_metric_families(text):
-        kinds[family.name] = family.type
-        for sample in family.samples:
-            key = sample.name, tuple(sorted(sample.labels.items()))
-            assert key not in samples
-            samples[key] = sample.value
-    return samples, kinds
-
-
 @pytest.fixture
 def shards() -> list[Statistics]:
     return [filled(0), filled(1)]
 
 
 def test_every_field_of_the_statistics_is_exported_with_its_value(shards: list[Statistics]) -> None:
-    samples, kinds = read_back(generate_latest(registry(lambda: shards, 2)).decode())
+    samples, kinds = parsed(generate_latest(registry(lambda: shards, 2)).decode())
     described = {one.field: one for one in DESCRIBED}
     assert set(described) == {field.name for field in fields(Statistics)} - {"shard"}
     for one in shards:
@@ -82,7 +68,7 @@ def test_every_field_of_the_statistics_is_exported_with_its_value(shards: list[S
 
 
 def test_every_series_is_there_from_the_start_and_none_has_a_label_for_a_worker() -> None:
-    samples, _ = read_back(
+    samples, _ = parsed(
         generate_latest(registry(lambda: [Statistics(shard=shard) for shard in range(20)], 20)).decode()
     )
     assert {label for _, labels in samples for label, _ in labels} == {"shard", "outcome", "source", "le"}
@@ -91,7 +77,7 @@ def test_every_series_is_there_from_the_start_and_none_has_a_label_for_a_worker(
 
 
 def test_a_shard_that_does_not_answer_is_shown_as_down(shards: list[Statistics]) -> None:
-    samples, _ = read_back(generate_latest(registry(lambda: shards[1:], 2)).decode())
+    samples, _ = parsed(generate_latest(registry(lambda: shards[1:], 2)).decode())
     assert samples[PREFIX + "up", (("shard", "0"),)] == 0
     assert samples[PREFIX + "up", (("shard", "1"),)] == 1
     assert (PREFIX + "pulls_total", (("shard", "0"),)) not in samples
@@ -110,10 +96,10 @@ def test_a_scrape_over_http_sees_what_was_counted_since_the_last(shards: list[St
     try:
         url = f"http://127.0.0.1:{server.server_port}/metrics"
         with urlopen(url) as answer:
-            before, _ = read_back(answer.read().decode())
+            before, _ = parsed(answer.read().decode())
         shards[1].pulls += 5
         with urlopen(url) as answer:
-            after, _ = read_back(answer.read().decode())
+            after, _ = parsed(answer.read().decode())
     finally:
         server.shutdown()
         server.server_close()
