@@ -13,7 +13,7 @@ from histories import JOB, Invented
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp
 
-from nas.dashboard.access import Access, read_token
+from nas.dashboard.access import LASTS, LOGINS, Access, read_token
 from nas.dashboard.application import application
 from nas.dashboard.serving import Place, serve
 from nas.history import Entry
@@ -203,6 +203,32 @@ def test_dashboards_on_two_ports_do_not_log_each_other_out() -> None:
     sent = Headers({"cookie": "; ".join(f"{name}={value}" for name, value in jar.items())})
     assert one.admits(sent)
     assert other.admits(sent)
+
+
+def test_a_cookie_alone_changes_nothing(steering: ASGIApp, log: Log) -> None:
+    """A browser sends it with what any page asks for; which page that was, only Origin says."""
+    before, cookie = len(requests(log)), enter(steering, TOKEN).headers["set-cookie"].partition(";")[0]
+    sent = {"cookie": cookie, "content-type": "application/json"}
+    two = [*sent.items(), ("origin", HERE), ("origin", "http://evil.example")]
+    for headers in (list(sent.items()), two, two[::-1]):
+        assert ask(steering, "/searches/cells-7/stop", "POST", headers, b"{}").status == 403
+    assert len(requests(log)) == before
+    assert ask(steering, "/searches/cells-7/extend", "POST", {**sent, "origin": HERE}, b"{}").status == 400
+
+
+def test_a_login_ends_and_there_are_so_many_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    access, now = Access(TOKEN), 1000.0
+    monkeypatch.setattr("nas.dashboard.access.time.monotonic", lambda: now)
+    logins = [access.login() for _ in range(LOGINS + 1)]
+
+    def admitted(secret: str) -> bool:
+        return access.admits(Headers({"cookie": f"{access.cookie}={secret}"}))
+
+    assert [admitted(one) for one in (logins[0], logins[1], logins[-1])] == [False, True, True]
+    now += LASTS - 1
+    assert admitted(logins[-1])
+    now += 2
+    assert not admitted(logins[-1])
 
 
 def test_a_cookie_over_tls_is_of_this_host_and_this_channel_only(log: Log) -> None:
