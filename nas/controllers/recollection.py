@@ -6,14 +6,14 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, final
 
+from nas.controllers.batches import Key
 from nas.controllers.lesson import pulled, written
+from nas.kinds import finite, row, table, text, whole
 
 if TYPE_CHECKING:
     from parameter_server.store import Pull
-
-Key: TypeAlias = tuple[int, int]  # a replica, and the number of a batch of its
 
 
 @final
@@ -49,14 +49,14 @@ class Recollection:
 
     @classmethod
     def of(cls, content: bytes) -> Recollection:
-        """What `content` gave; raises `ValueError`, `KeyError`, `TypeError` or `IndexError` for anything else."""
-        said = json.loads(content)
-        parameters = [pulled(one) for one in said["parameters"]]
+        """What `content` gave; anything else raises whatever it may: `verify` says whether it can be true."""
+        said = table(json.loads(content))
+        parameters = [pulled(one) for one in row(said["parameters"])]
         return cls(
-            int(said["driver"]),
-            int(said["turns"]),
-            str(said["mark"]),
+            whole(said["driver"]),
+            whole(said["turns"], 1),
+            text(said["mark"]),
             base64.b64decode(said["image"], validate=True),
-            [None if value is None else float(value) for value in said["baselines"]],
-            {(int(replica), int(number)): parameters[place] for replica, number, place in said["bases"]},
+            [None if value is None else finite(value) for value in row(said["baselines"])],
+            {(whole(replica), whole(number)): parameters[whole(place)] for replica, number, place in said["bases"]},
         )

@@ -37,6 +37,11 @@ class Batch:
     lane: int = 0
 
 
+def client(replica: int, lane: int) -> str:
+    """What the store calls who pushes the lessons of a lane."""
+    return f"replica-{replica}.{lane}"
+
+
 @final
 class Replica:
     """Samples from parameters that it pulled, and learns from one batch at a time; its baseline is its own.
@@ -76,7 +81,6 @@ class Replica:
         """Have pushed what the rewards of a batch ask for."""
         advantages = [float(one) for one in self.baseline.advantages(batch.rewards)]
         base = batch.base if self.learning.algorithm == "reinforce" else None
-        client = f"replica-{self.number}.{batch.lane}"
         children = batch.candidates, batch.log_probabilities, advantages
-        self.placement.learn(self.number, Lesson(client, batch.number, *children, base))
+        self.placement.learn(self.number, Lesson(client(self.number, batch.lane), batch.number, *children, base))
         self.baseline.take(batch.rewards)

@@ -3,69 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
-from hashlib import blake2b
-from itertools import count
 from statistics import fmean
 from typing import TYPE_CHECKING, Final, final
 
+from nas.controllers.batches import Batches
 from nas.controllers.learning import PRESETS, Learning
 from nas.controllers.rewards import Rewards
 from nas.ranking import gains
 from nas.strategy import Draw, Setting, Strategy
-from search_spaces.decisions import Candidate
 from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.trial import Result, Trial
 
 if TYPE_CHECKING:
-    from nas.controllers.recollection import Key
+    from nas.controllers.batches import Key, OpenBatch
     from nas.controllers.replica import Replica
     from nas.controllers.shared import Shared
     from parameter_server.store import Pull
 
-RECENT: Final = 100  # children by which the entropy is estimated
 WORTH: Final = 100  # turns of batches that are not learned again for nothing: a second's work
 LARGEST: Final = 1 << 23  # bytes of the parameters that open batches sample; more are not kept
 REFUSALS: Final = 32  # proposals for one trial after which the scores are halved, again and again
-
-
-@final
-@dataclass(slots=True)
-class _Batch:
-    """Children of one replica, in the order they were asked; `gains` of those that were told.
-
-    It is the `number`-th batch of its lane; those under way are in different lanes.
-    """
-
-    lane: int
-    number: int
-    candidates: dict[int, Candidate] = field(default_factory=dict)
-    log_probabilities: list[float] = field(default_factory=list)
-    gains: dict[int, float | None] = field(default_factory=dict)
-    base: Pull | None = None
-
-
-@final
-class _Lanes:
-    """The lanes of one replica: which are taken, and how many batches each has had."""
-
-    def __init__(self) -> None:
-        self.taken: set[int] = set()
-        self._batches: Counter[int] = Counter()
-
-    def begin(self) -> _Batch:
-        """A batch in the first lane that is free.
-
-        Lane and number follow from the journal before the batch's first child is trained: whatever a driver that died
-        had heard and not written, what it pushed for a batch counts as what the next one pushes for it.
-        """
-        lane = next(lane for lane in count() if lane not in self.taken)
-        self.taken.add(lane)
-        self._batches[lane] += 1
-        return _Batch(lane, self._batches[lane] - 1)
 
 
 @final
@@ -131,63 +92,28 @@ class Reinforce(Strategy):
             )
         self.learning = self._learning()
         self._rewards = Rewards(self.learning.reward, self.setting.objectives[0])
-        self._batches: dict[Key, _Batch] = {}
-        self._places: dict[int, Key] = {}  # of the trials in batches that are not complete
-        self._filling: Key | None = None
-        self._started = [0] * self.replicas
-        self._lanes = [_Lanes() for _ in range(self.replicas)]
-        self._heard: list[float | None] = []
-        self._recent: deque[float] = deque(maxlen=RECENT)  # log-probabilities
-        self._turns: list[tuple[Key, int]] = []  # batches that began (-1) or ended (so many were heard), in this order
         known = self.replicas, self.setting.objectives, self.setting.seed, list(self.setting.decisions.items())
-        self._mark = _digest(f"{self.learning} {known}")
-        self._marks: list[str] = []  # of each turn: a digest of all that was heard until then
+        self._batches = Batches(self.replicas, self.learning.batch, f"{self.learning} {known}")
         # All below are caches: what they hold follows from the above.
         self._members: list[Replica] = []
         self._shared: Shared | None = None
-        self._done = 0
+        self._done = 0  # of the turns of the batches
         self._paid = 0
         self._gone = 0  # of the turns, those that an earlier driver lived through with the same store
         self._pulled: tuple[Key, int, Pull] | None = None  # for a batch that has not begun, after so many turns
 
     def asked(self, trial: Trial) -> None:
-        if "replica" not in trial.note:
-            return
-        key = trial.note["replica"], trial.note["batch"]
-        probability, values = float(trial.note["log_probability"]), sorted(trial.candidate.json().items())
-        self._mark = _digest(f"{self._mark} {trial.id} {key} {probability} {values}")
-        if key not in self._batches:
-            self._batches[key] = self._lanes[key[0]].begin()
-            self._turn(key, -1)
-            self._started[key[0]] += 1
-        batch = self._batches[key]
-        batch.candidates[trial.id] = trial.candidate
-        batch.log_probabilities.append(trial.note["log_probability"])
-        self._recent.append(trial.note["log_probability"])
-        self._places[trial.id] = key
-        self._filling = key if len(batch.candidates) < self.learning.batch else None
+        if "replica" in trial.note:
+            self._batches.asked(trial)
 
     def told(self, result: Result) -> None:
-        key = self._places.pop(result.trial_id, None)
-        if key is None:
-            return
-        gain = self._gain(result)
-        self._heard.append(gain)
-        self._mark = _digest(f"{self._mark} {result.trial_id} {None if gain is None else float(gain)}")
-        batch = self._batches[key]
-        batch.gains[result.trial_id] = gain
-        if len(batch.gains) == self.learning.batch:
-            self._turn(key, len(self._heard))
-            self._lanes[key[0]].taken.discard(batch.lane)
-
-    def _turn(self, key: Key, heard: int) -> None:
-        self._turns.append((key, heard))
-        self._marks.append(self._mark)
+        if result.trial_id in self._batches:
+            self._batches.told(result.trial_id, self._gain(result))
 
     def propose(self, draw: Draw) -> Trial:
         """What the replica samples whose turn it is, from the parameters its batch began with."""
         self._catch_up()
-        replica, number = self._filling or self._next()
+        replica, number = self._batches.next()
         base = self._base((replica, number))
         sample = self._members[replica].sample(base, draw.generator(), 2.0 ** (draw.proposal // REFUSALS))
         note = {
@@ -202,24 +128,19 @@ class Reinforce(Strategy):
         """The entropy is estimated by the mean of -log p over the last children, which the journal has."""
         baselines = [member.baseline.value for member in self._members if member.baseline.value is not None]
         return {
-            "policy_entropy_nats": -fmean(self._recent) if self._recent else math.nan,
+            "policy_entropy_nats": -fmean(recent) if (recent := self._batches.recent) else math.nan,
             "policy_entropy_limit_nats": sum(math.log(len(one.points)) for one in self.setting.decisions.values()),
             "policy_baseline": fmean(baselines) if baselines else math.nan,
         }
 
     def _base(self, key: Key) -> Pull:
         """The parameters that a batch samples from, those of its beginning."""
-        begun = self._batches.get(key)
+        begun = self._batches.open.get(key)
         if begun is not None and begun.base is not None:
             return begun.base
         if self._pulled is None or self._pulled[:2] != (key, self._done):
             self._pulled = (key, self._done, self._members[key[0]].store.pull())
         return self._pulled[2]
-
-    def _next(self) -> Key:
-        """The replica that waits for the fewest batches, and the number of its next."""
-        replica = min(range(self.replicas), key=lambda r: (len(self._lanes[r].taken), self._started[r]))
-        return replica, self._started[replica]
 
     def _gain(self, result: Result) -> float | None:
         if result.outcome is Outcome.INFEASIBLE:
@@ -230,19 +151,20 @@ class Reinforce(Strategy):
     def _catch_up(self) -> None:
         """Let the batches begin and end that did so since the last proposal."""
         self._members = self._members or self._created()
-        while self._done < len(self._turns):
-            key, heard = self._turns[self._done]
+        batches = self._batches
+        while self._done < len(batches.turns):
+            key, heard = batches.turns[self._done]
             if heard >= 0:
-                self._end(key, self._batches.pop(key), heard)
+                self._end(key, batches.open.pop(key), heard)
             elif self._done >= self._gone:
-                self._batches[key].base = self._base(key)
+                batches.open[key].base = self._base(key)
             self._done += 1
 
-    def _end(self, key: Key, batch: _Batch, heard: int) -> None:
+    def _end(self, key: Key, batch: OpenBatch, heard: int) -> None:
         """A batch is told in full: pay for it as of then, and learn from it."""
         from nas.controllers.replica import Batch
 
-        for gain in self._heard[self._paid : heard]:
+        for gain in self._batches.heard[self._paid : heard]:
             self._rewards.hear(gain)
         self._paid = heard
         rewards = [self._rewards.of(batch.gains[trial]) for trial in batch.candidates]
@@ -252,16 +174,20 @@ class Reinforce(Strategy):
             self._members[key[0]].learn(Batch(batch.number, batch.base, *children, paid, batch.lane))
 
     def _created(self) -> list[Replica]:
-        members = self._opened()
+        self._shared = shared = self._opened()
+        members = self._replicas(shared)
         if not members[0].create(self.setting.seed):
-            self._gone = len(self._turns)
+            self._gone = len(self._batches.turns)
         return members
 
-    def _opened(self, image: bytes = b"") -> list[Replica]:
-        from nas.controllers.replica import Replica
+    def _opened(self, image: bytes = b"") -> Shared:
         from nas.controllers.shared import Shared
 
-        self._shared = shared = Shared(self.setting, self.learning, self.shards, self.hosts, image)
+        return Shared(self.setting, self.learning, self.shards, self.hosts, image)
+
+    def _replicas(self, shared: Shared) -> list[Replica]:
+        from nas.controllers.replica import Replica
+
         known = shared.controller, shared.store, self.learning, shared.placement
         return [Replica(number, *known) for number in range(self.replicas)]
 
@@ -275,7 +201,7 @@ class Reinforce(Strategy):
         from nas.controllers.recollection import Recollection
         from parameter_server.memory_store import MemoryStore
 
-        bases = {key: batch.base for key, batch in self._batches.items() if batch.base is not None}
+        bases = {key: batch.base for key, batch in self._batches.open.items() if batch.base is not None}
         if self.learning.algorithm == "ppo":
             bases = dict(list(bases.items())[-1:])
         different = {base.version: base for base in bases.values()}
@@ -284,33 +210,33 @@ class Reinforce(Strategy):
         if size > LARGEST or not isinstance(store, MemoryStore):
             return None
         baselines = [member.baseline.value for member in self._members]
-        after = self.setting.driver, self._done, self._marks[self._done - 1]
+        after = self.setting.driver, self._done, self._batches.marks[self._done - 1]
         return Recollection(*after, store.images()[0], baselines, bases).content()
 
     def recall(self, content: bytes) -> bool:
-        from nas.controllers.recollection import Recollection
-        from parameter_server.store import StoreError
-
         if self.shards or self._members:
             return False
-        try:
-            found = Recollection.of(content)
-            here = self._marks[found.turns - 1] if 0 < found.turns <= len(self._marks) else None
-            if found.mark != here or found.driver > self.setting.driver:
+        from nas.controllers.recollection import Recollection
+        from nas.controllers.verification import verify
+
+        with ExitStack() as opened:
+            try:
+                found = Recollection.of(content)
+                if found.mark != self._batches.mark(found.turns) or found.driver > self.setting.driver:
+                    return False
+                shared = self._opened(found.image)
+                opened.callback(shared.close)
+                past = self._batches.past(found.turns)
+                verify(found, past, shared, self.learning, self.replicas, self.setting.driver)
+            except Exception:  # bytes that were made up can fail in any way, and nothing of ours is touched so far
                 return False
-            members = self._opened(found.image)
-        except (ValueError, KeyError, TypeError, IndexError, StoreError):
-            return False
-        for member, value in zip(members, found.baselines, strict=True):
+            opened.pop_all()
+        self._shared, self._members = shared, self._replicas(shared)
+        for member, value in zip(self._members, found.baselines, strict=True):
             member.baseline.value = value
-        for key, heard in self._turns[: found.turns]:
-            if heard >= 0:
-                del self._batches[key]
-                self._paid = heard
-        for key, base in found.bases.items():
-            self._batches[key].base = base
-        self._rewards.hear_all(self._heard[: self._paid])
-        self._members, self._done = members, found.turns
+        self._batches.resume(past, found.bases)
+        self._rewards.hear_all(self._batches.heard[: past.heard])
+        self._paid, self._done = past.heard, found.turns
         return True
 
     def close(self) -> None:
@@ -326,7 +252,3 @@ class Reinforce(Strategy):
         }
         learning = PRESETS[self.preset] if self.preset else Learning()
         return replace(learning, **given)  # type: ignore[arg-type]
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from controlling import make, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spoiling import spoiled
 from stand_ins import FOLDER
 
 from nas.driver import drive, resume, start
@@ -27,6 +31,7 @@ from nas.strategies import reinforce
 from nas.strategies.reinforce import Reinforce
 from nas.strategy import Draw
 from nas.wrappers.deduplicate import Deduplicate
+from parameter_server.files.snapshot import image_bytes, image_from
 from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.trial import Result, Trial
@@ -93,6 +98,11 @@ def test_what_was_kept_and_what_came_behind_it_are_the_whole_history(
         np.testing.assert_array_equal(value, theirs.tensors[name])
 
 
+def reshaped(base: Any, length: int) -> Any:
+    return base | {"tensors": [[name, dtype, [length], text] for name, dtype, _, text in base["tensors"]]}
+
+
+@cache
 def short() -> tuple[list[Trial | Result], bytes]:
     events, kept = lived(Random(1), 3, 60, make(), 59)
     assert kept is not None
@@ -111,6 +121,17 @@ def short() -> tuple[list[Trial | Result], bytes]:
         lambda said: said | {"image": "AAAA"},
         lambda said: said | {"image": said["image"].replace("A", "B", 400)},
         lambda said: said | {"bases": [[0, 0, 99]]},
+        lambda said: said | {"bases": [[0, 10**6, 0]]},
+        lambda said: said | {"baselines": []},
+        lambda said: said | {"baselines": [None]},
+        lambda said: said | {"baselines": [float("nan")]},
+        lambda said: said | {"baselines": ["high"]},
+        lambda said: said | {"driver": 10**400},
+        lambda said: said | {"parameters": [base | {"version": [10**6]} for base in said["parameters"]]},
+        lambda said: said | {"parameters": [base | {"version": []} for base in said["parameters"]]},
+        lambda said: said | {"parameters": [base | {"tensors": base["tensors"][1:]} for base in said["parameters"]]},
+        lambda said: said | {"parameters": [reshaped(base, 10**400) for base in said["parameters"]]},
+        lambda said: said | {"parameters": [reshaped(base, -1) for base in said["parameters"]]},
         lambda said: {},
         lambda said: [],
     ],
@@ -120,6 +141,113 @@ def test_what_does_not_fit_is_learned_again(spoil: Callable[[Any], Any]) -> None
     strategy = hear(make(), events)
     assert not strategy.recall(json.dumps(spoil(json.loads(kept))).encode())
     assert goes_on(strategy) == goes_on(hear(make(), events))
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_whatever_was_kept_the_search_goes_on(data: st.DataObject) -> None:
+    """Of the right history; nothing of it is left where it is not believed."""
+    events, kept = short()
+    said = data.draw(spoiled(json.loads(kept)))
+    strategy = hear(make(), events)
+    if not strategy.recall(json.dumps(said).encode()):
+        assert goes_on(strategy, 4) == goes_on(hear(make(), events), 4)
+    else:
+        goes_on(strategy, 4)
+
+
+def imaged(kept: bytes, change: Callable[[Any], bytes]) -> bytes:
+    """What was kept with another image of the store, whose digest fits."""
+    said = json.loads(kept)
+    image = base64.b64decode(said["image"])
+    return json.dumps(said | {"image": base64.b64encode(sealed(change(image))).decode()}).encode()
+
+
+def sealed(image: bytes) -> bytes:
+    return image[:-16] + xxhash.xxh3_128_digest(image[:-16])
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_whatever_bytes_the_parameters_are_the_search_goes_on(data: st.DataObject) -> None:
+    events, kept = short()
+
+    def change(image: bytes) -> bytes:
+        changed = bytearray(image)
+        for _ in range(data.draw(st.integers(1, 8))):
+            changed[data.draw(st.integers(0, len(image) - 17))] = data.draw(st.sampled_from([0, 1, 127, 128, 255]))
+        return bytes(changed)
+
+    strategy = hear(make(), events)
+    if not strategy.recall(imaged(kept, change)):
+        assert goes_on(strategy, 4) == goes_on(hear(make(), events), 4)
+    else:
+        goes_on(strategy, 4)
+
+
+def header(of: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
+    """Another header of an image."""
+
+    def change(image: bytes) -> bytes:
+        length = int.from_bytes(image[8:16], "little")
+        text = json.dumps(of(json.loads(image[16 : 16 + length]))).encode()
+        start = 16 + length + -(16 + length) % 64
+        return image[:8] + len(text).to_bytes(8, "little") + text + bytes(-(16 + len(text)) % 64) + image[start:]
+
+    return change
+
+
+def arrays(of: Callable[[Any, Any], None]) -> Callable[[bytes], bytes]:
+    """Other numbers or another book in an image."""
+
+    def change(image: bytes) -> bytes:
+        found = image_from(np.frombuffer(image, np.uint8), "kept")
+        book = found.read_book()
+        buffers = tuple(tuple(np.array(one) for one in of) for of in found.buffers)
+        of(book, next(one for one in buffers if one[0].size))
+        return image_bytes(replace(found, book=book.buffer, buffers=buffers))
+
+    return change
+
+
+def numbers(place: int, value: float) -> Callable[[bytes], bytes]:
+    return arrays(lambda book, buffers: buffers[place].__setitem__(3, value))
+
+
+def book(part: str, name: str, value: int) -> Callable[[bytes], bytes]:
+    return arrays(lambda book, buffers: getattr(book, part)[name].__setitem__(0, value))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(numbers(0, value) for value in (float("nan"), float("inf"), 1e30, -100.0)),
+        *(numbers(1, value) for value in (float("nan"), 1e30)),
+        *(numbers(2, value) for value in (float("nan"), float("inf"), -1e-9)),
+        *(book("header", name, 2**31) for name in ("version", "clients", "capacity")),
+        *(book("clients", name, 2**40) for name in ("highest", "attempt")),
+        book("clients", "ledger", 1),
+        book("pieces", "ledger", 1),
+        arrays(lambda book, buffers: book.clients["name"].__setitem__(0, b"replica-0.7")),
+        arrays(lambda book, buffers: book.pieces["steps"].__setitem__(slice(None), 2**63)),
+        header(lambda said: said | {"buffers": [10**12] * len(said["buffers"])}),
+        header(lambda said: said | {"buffers": [1] * len(said["buffers"])}),
+        header(lambda said: said | {"buffers": "many"}),
+        header(lambda said: said | {"book": 10**12}),
+        header(lambda said: said | {"pieces": [piece | {"dtype": "float16"} for piece in said["pieces"]]}),
+        header(lambda said: said | {"pieces": [piece | {"shape": [3, 5]} for piece in said["pieces"]]}),
+        header(lambda said: said | {"pieces": [piece | {"stop": -(10**9)} for piece in said["pieces"]]}),
+        header(lambda said: {}),
+        header(lambda said: []),
+        lambda image: image[:16] + b"\xff" * (len(image) - 16),
+    ],
+)
+def test_parameters_that_no_lesson_makes_are_learned_again(change: Callable[[bytes], bytes]) -> None:
+    events, kept = short()
+    strategy = hear(make(), events)
+    assert not strategy.recall(imaged(kept, change))
+    assert strategy._shared is None
+    assert goes_on(strategy, 4) == goes_on(hear(make(), events), 4)
 
 
 @pytest.mark.parametrize("options", [{"seed": 2}, {"learning_rate": 0.01}, {"replicas": 2}, {"hidden": 7}])
@@ -135,8 +263,8 @@ def test_another_history_has_taught_something_else() -> None:
     place = next(number for number, event in enumerate(events) if isinstance(event, Result) and event.metrics)
     event = events[place]
     assert isinstance(event, Result)
-    events[place] = replace(event, metrics={"score": 7.0})
-    assert not hear(make(), events).recall(kept)
+    changed = [*events[:place], replace(event, metrics={"score": 7.0}), *events[place + 1 :]]
+    assert not hear(make(), changed).recall(kept)
 
 
 def test_who_has_asked_already_recalls_nothing() -> None:

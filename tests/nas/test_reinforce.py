@@ -139,7 +139,7 @@ def test_a_note_says_how_likely_the_sample_was() -> None:
     strategy = make()
     at = parameters(strategy)
     for _ in range(8):
-        at = at if strategy._filling else parameters(strategy)
+        at = at if strategy._batches.filling else parameters(strategy)
         trial = strategy.ask()
         assert trial is not None
         controller = strategy._members[0].controller
