@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 KEPT: Final = 2  # the newest, and one in case that turns out to be damaged
+ARRAYS: Final = 8  # of a piece, with all that an optimizer remembers, at most
 _MAGIC: Final = b"CWSNAP01"
 _ALIGNED: Final = 64
 _DIGEST: Final = 16  # bytes of xxh3_128
@@ -61,6 +62,8 @@ class Image:
         if policy is not None:
             self._check(policy)
         book = self.read_book()
+        if not book.header["clients"][0] <= book.header["capacity"][0] <= len(book.clients):
+            raise StoreError("its book says that it is larger than it is")
         memory.grow(self.pieces, self.buffers, int(book.header["capacity"][0]))
         _copy_book(book, memory.book)
         memory.commit(())
@@ -151,7 +154,12 @@ def image_from(data: NDArray[np.uint8], path: Path | str) -> Image:
         nonlocal place
         place += -place % _ALIGNED
         place += size
+        if not 0 <= size <= place <= body.size:
+            raise StoreError(f"{path} says that it is longer than it is")
         return body[place - size : place]
+
+    if max(header["buffers"], default=0) > ARRAYS:
+        raise StoreError(f"{path} says that a piece of it has {max(header['buffers'])} arrays")
 
     buffers = tuple(
         tuple(taken(piece.bytes).view(piece.dtype) for _ in range(count))
