@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -150,14 +151,17 @@ def serve(
 
 
 def reading(links: Sequence[Link]) -> Callable[[], Sequence[Statistics]]:
-    """What asks each shard, and leaves out those that do not answer."""
+    """What asks all shards at once, and leaves out those that do not answer."""
+
+    def ask(link: Link) -> Statistics | None:
+        try:
+            return link.statistics()
+        except UnreachableError:
+            return None
 
     def read() -> list[Statistics]:
-        found = []
-        for link in links:
-            with suppress(UnreachableError):
-                found.append(link.statistics())
-        return found
+        with ThreadPoolExecutor(len(links)) as threads:
+            return [one for one in threads.map(ask, links) if one is not None]
 
     return read
 

@@ -25,9 +25,9 @@ class Stores:
     def __init__(self, search: str, folder: Path) -> None:
         self.search = search
         self._folder = folder
-        self._open: dict[str, ShardedStore] = {}
+        self._open: dict[tuple[str, int], ShardedStore] = {}  # a connection of its own for each shard
+        self._locks: dict[tuple[str, int], Lock] = {}
         self._shards: dict[str, int] = {}
-        self._lock = Lock()
 
     def found(self) -> Mapping[str, int]:
         """How many shards each store has that has run."""
@@ -41,29 +41,31 @@ class Stores:
         return dict(self._shards)
 
     def page(self, name: str, shard: int) -> bytes:
-        """What a scrape of one shard is answered; `KeyError` where there is no such shard."""
+        """What a scrape of one shard is answered, however many others hang; `KeyError` where there is no such shard."""
         from nas.metrics.exposition import of_shard
 
         if not 0 <= shard < self.found()[name]:
             raise KeyError(shard)
-        with self._lock:
+        with self._locks.setdefault((name, shard), Lock()):
             return of_shard(self.search, name, shard, self._statistics(name, shard))
 
     def _statistics(self, name: str, shard: int) -> Sequence[Statistics]:
         """What a shard has counted; nothing where it does not answer, and another connection the next time."""
+        one = name, shard
         try:
-            if name not in self._open:
+            if one not in self._open:
                 from parameter_server.opened import connect
 
-                self._open[name] = connect(self._folder / name, patience=PATIENCE)
-            return [self._open[name].links[shard].statistics()]
+                self._open[one] = connect(self._folder / name, patience=PATIENCE)
+            return [self._open[one].links[shard].statistics()]
         except (StoreError, OSError):
-            if (store := self._open.pop(name, None)) is not None:
+            if (store := self._open.pop(one, None)) is not None:
                 store.close()
             return []
 
     def close(self) -> None:
         """Let go of the connections."""
-        with self._lock:
-            while self._open:
-                self._open.popitem()[1].close()
+        for one in list(self._open):
+            with self._locks[one]:
+                if (store := self._open.pop(one, None)) is not None:
+                    store.close()
