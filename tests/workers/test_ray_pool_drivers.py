@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster_host import descendants
 from clusters import Node, RayCluster, can_be_namespaced, free_port, until
 from conftest import Require
 
@@ -101,6 +102,11 @@ def idle(node: Node) -> bool:
     return not [pid for pid in node.workers if "Actor" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
+def alone() -> dict[str, str]:
+    """An environment that names no cluster."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     made = RayCluster(cpus=2)
@@ -153,10 +159,23 @@ def test_a_search_whose_head_is_lost_ends_with_an_error_and_goes_on_elsewhere(tm
     history = search.history()
     assert history is not None
     assert history.state == "failed"
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    code, said = search.nas("resume", "s", "--set", "pool=local", environment=alone)
+    code, said = search.nas("resume", "s", "--set", "pool=local", environment=alone())
     assert code == 0, said
     assert search.completed() == 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_search_whose_own_head_is_killed_begins_another_cluster_and_goes_on(tmp_path: Path) -> None:
+    search = Search(tmp_path, 60, slots=2)
+    with search.driver("run", "job.yaml", environment=alone()) as driver:
+        search.gets_going(driver)
+        (head,) = [pid for pid in descendants(driver.pid) if "gcs_server" in Path(f"/proc/{pid}/cmdline").read_text()]
+        os.kill(head, signal.SIGKILL)
+        said, _ = driver.communicate(timeout=200)
+    assert driver.returncode == 0, said
+    assert "a process of the Ray cluster on this machine died: begun anew" in said
+    assert search.completed() == 60
 
 
 @pytest.mark.slow
