@@ -9,6 +9,7 @@ import stat
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from workers.errors import UserError
 DATA = ("data", "datasets")  # unless they are packages of Python
 MARKS = ("journal.sqlite", "architecture.json", "pyvenv.cfg")  # in the folder of a search, an export, an environment
 REMEDY = "name what it does not import in .gitignore or .rayignore, or give the job file a folder of its own"
+LONGEST = 1 << 20  # bytes of a list of what is ignored
 ENOUGH = 5  # times the files that may travel: somebody's whole home is not counted to the end
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip archive knows no earlier time
 
@@ -77,25 +79,28 @@ def _walk(folder: Path, below: str, ignored: Ignored, left_out: list[str]) -> It
     """Name, place and length of each file that travels; what should, but cannot, is added to `left_out`."""
     for name in FILES:
         if (folder / name).is_file():
-            lines = (folder / name).read_text(encoding="utf-8", errors="replace").split("\n")
-            ignored = ignored.below(below, lines)
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
-            name, path = below + entry.name, Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                if not ignored(name, True) and not _apart(path, not below):
-                    yield from _walk(path, f"{name}/", ignored, left_out)
-            elif not ignored(name, False):
-                if not _sound(name) or not _plain(path, name):
-                    left_out.append(name.encode(errors="backslashreplace").decode())
-                else:
-                    yield name, path, path.stat().st_size
+            ignored = ignored.below(below, _read(folder / name, LONGEST).decode(errors="replace").split("\n"))
+    with _readable(folder), os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda one: one.name)
+    for entry in found:
+        name, path = below + entry.name, Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            if not ignored(name, True) and not _apart(path, not below):
+                yield from _walk(path, f"{name}/", ignored, left_out)
+        elif not ignored(name, False):
+            with _readable(path):
+                length = path.stat().st_size if _sound(name) and _plain(path, name) else None
+            if length is None:
+                left_out.append(name.encode(errors="backslashreplace").decode())
+            else:
+                yield name, path, length
 
 
 def _apart(folder: Path, top: bool) -> bool:
     """Whether a folder holds data (one at the `top`), a search, an export or an environment."""
-    if any((folder / mark).is_file() for mark in MARKS):
-        return True
+    with _readable(folder):
+        if any((folder / mark).is_file() for mark in MARKS):
+            return True
     return top and folder.name in DATA and not any(folder.glob("*.py"))
 
 
@@ -119,17 +124,23 @@ def _plain(path: Path, name: str) -> bool:
 
 def _read(path: Path, room: int) -> bytes:
     """The bytes of a file, which may have grown since its length was asked for."""
+    with _readable(path), path.open("rb") as opened:
+        content = opened.read(room + 1)
+    if len(content) > room:
+        raise UserError(f"{path} is larger than {size(room)}, or grows while it is packed: {REMEDY}")
+    return content
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Where it is not, `UserError` says so."""
     try:
-        with path.open("rb") as opened:
-            content = opened.read(room + 1)
+        yield
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}), so it cannot travel with the job: make it readable, or name it "
             "in .gitignore or .rayignore"
         ) from error
-    if len(content) > room:
-        raise UserError(f"{path} grows while it is packed: name it in .gitignore or .rayignore")
-    return content
 
 
 def _lengths(found: list[tuple[str, Path, int]], total: int) -> str:

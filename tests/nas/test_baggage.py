@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import stat
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -185,3 +188,37 @@ def test_what_is_too_large_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has 2 files of"):
         pack(tmp_path, most_files=1)
     pack(tmp_path, most_bytes=3011)
+
+
+@contextmanager
+def as_somebody() -> Iterator[None]:
+    """As a user to whom not everything is readable."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("name", ["notes/", "mine.py", ".gitignore"])
+def test_what_cannot_be_read_is_named_with_the_remedy(name: str) -> None:
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        folder.chmod(0o755)
+        path = folder / name
+        path.mkdir() if name.endswith("/") else path.touch()
+        path.chmod(0)
+        with as_somebody(), pytest.raises(UserError, match=rf"{path} cannot be read .*make it readable, or name it"):
+            pack(folder)
+        (folder / ".rayignore").write_text(name)
+        if name != ".gitignore":
+            with as_somebody():
+                assert pack(folder).files == 1
+
+
+def test_a_list_of_what_is_ignored_has_an_end(tmp_path: Path) -> None:
+    with (tmp_path / ".gitignore").open("wb") as opened:
+        opened.truncate(1 << 34)
+    with pytest.raises(UserError, match=r"\.gitignore is larger than 1 MiB"):
+        pack(tmp_path)
