@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nas.api import run
 from nas.home import open_log
-from nas.logbook import Logbook
+from nas.logbook import Logbook, Shown
 from workers.artifacts import Artifacts
 from workers.spoken import HEAD, OUTPUT, TAIL
 from workers.trial import Json
@@ -27,6 +31,25 @@ def train(decisions):
     if x < 0.2:
         raise ValueError("too small")
     return x
+"""
+
+
+DYING = """\
+import os, signal, time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def train(decisions):
+    if not (HERE / "died").exists():
+        (HERE / "died").touch()
+        print("what was said before the end")
+        while not list(HERE.glob("home/said/*/1/output.txt")):
+            time.sleep(0.01)
+        print("too late")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return decisions["x"]
 """
 
 
@@ -63,6 +86,49 @@ def test_a_search_on_this_machine_keeps_what_was_said_and_stores_nothing_of_the_
     log.close()
 
 
+@pytest.mark.timeout(120)
+def test_what_a_worker_said_before_it_was_killed_is_kept(tmp_path: Path) -> None:
+    described = job(tmp_path, budget={"trials": 2}, pool={"name": "local", "slots": 1})
+    (tmp_path / "spoke.py").write_text(DYING)
+    with run(described) as search:
+        assert [record.attempts for record in search.trials()] == [2, 1]
+    with closing(open_log()) as log:
+        lines = list(Logbook(log, "said", driver=False).read())
+    assert lines == ["==> trial 0, attempt 1: output <==", "what was said before the end"]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 12), max_size=40),
+    last=st.sampled_from(["", "an end", "\n"]),
+    data=st.data(),
+)
+def test_what_grows_and_loses_its_middle_is_told_line_by_line_and_each_line_once(
+    lengths: list[int], last: str, data: st.DataObject
+) -> None:
+    whole = "".join([*(f"<{number}{'x' * length}>\n" for number, length in enumerate(lengths)), last])
+    most = data.draw(st.sampled_from([50, 500, 5000]))
+    stops = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
+    shown, told = Shown(), ""
+    for stop in stops:
+        news = shown.news(cut(whole[:stop], most), whole=False)
+        assert news == "" or news.endswith("\n")
+        told += news
+    told += shown.news(cut(whole, most), whole=True)
+    if len(whole) <= most:
+        assert told == whole
+    numbered = re.findall(r"^<.*>$", told, re.MULTILINE)
+    assert numbered == sorted(set(numbered), key=lambda line: int(line.strip("<x>")))
+    if whole:
+        assert told.endswith(whole[-20:])
+
+
+def cut(text: str, most: int) -> str:
+    """As it is stored."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 4]}\n[... {len(text) - most:,} bytes ...]\n{text[-(most - most // 4) :]}"
+
+
 def test_lines_are_told_once(tmp_path: Path) -> None:
     run(job(tmp_path, budget={"trials": 1})).close()
     log = open_log()
@@ -91,12 +157,12 @@ def test_much_that_is_said_keeps_its_beginning_and_its_end(tmp_path: Path) -> No
     script = """
 import sys
 from workers.artifacts import Artifacts
-from workers.spoken import Spoken
+from workers.spoken import kept
 from workers.trial import Attempt, Trial
 print("before")
-spoken = Spoken()
-print("first"); print("x" * 5_000_000); print("last")
-spoken.keep(Artifacts.open(sys.argv[1]), "said", Attempt(Trial.from_json(%r), 1))
+with kept(Artifacts.open(sys.argv[1]), "said", Attempt(Trial.from_json(%r), 1)):
+    print("first"); print("x" * 5_000_000); print("last")
+print("behind")
 """
     from search_spaces.decisions import Candidate
     from workers.trial import Trial

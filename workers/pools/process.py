@@ -18,7 +18,7 @@ from workers.line_process import LineDriver, encode
 from workers.objectives import Outcome
 from workers.pool import Progress
 from workers.setup import Setup
-from workers.spoken import Spoken
+from workers.spoken import kept
 from workers.trial import Attempt, Json, Result
 from workers.workshop import Workshop
 
@@ -42,14 +42,12 @@ def open_workshop(setup: Setup) -> Workshop:
 
 def answer(workshop: Workshop, attempt: Attempt, report: Report) -> str:
     """The result of one attempt as JSON; whatever the child raises, `SystemExit` too, is a failure of the child."""
-    spoken = Spoken()
-    try:
-        return encode(workshop.run(attempt, report).json())
-    except BaseException as failure:
-        error = in_words(failure)
-        return encode(Result(attempt.trial.id, attempt.number, Outcome.FAILED, error=error).json())
-    finally:
-        spoken.keep(workshop.artifacts, workshop.setup.search, attempt)
+    with kept(workshop.artifacts, workshop.setup.search, attempt):
+        try:
+            return encode(workshop.run(attempt, report).json())
+        except BaseException as failure:
+            error = in_words(failure)
+            return encode(Result(attempt.trial.id, attempt.number, Outcome.FAILED, error=error).json())
 
 
 def main() -> None:
