@@ -156,7 +156,7 @@ def test_a_death_is_told_in_a_line() -> None:
     assert in_a_line(RuntimeEnvSetupError(said)) == "RuntimeEnvSetupError on 10.0.0.7: ValueError: no conda"
     killed = OSError(
         "The actor died unexpectedly before finishing this task.\n\tclass_name: Actor\n\tip: ::1\nIts worker has died. "
-        f"End of file. Some causes include: {'many. ' * 99}\nThe actor never ran - it was cancelled before it started running."
+        f"End of file. Some causes include: {'many. ' * 99}\nThe actor never ran - it was cancelled before."
     )
     assert in_a_line(killed).startswith(
         "OSError on ::1: Its worker has died. End of file. Some causes include: many. many"
