@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import selectors
 import socket
 import ssl
@@ -41,6 +40,7 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
         self._context = access.context()
         self._open: dict[socket.socket, bool] = {}  # connections, the oldest first, and whether they have asked
         self._asked: dict[str, float] = {}  # pages that were read, and when that began the last time
+        self._born = time.monotonic()
         self._changed = Condition()
         try:
             super().__init__((host, port), _Handler)
@@ -83,16 +83,16 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
                 self._accept()
 
     def linger(self, path: str, seconds: float) -> None:
-        """Wait until a page has been read once more, where somebody reads it regularly; at most so many seconds."""
+        """Wait, but not longer, until a page was read once more, where somebody reads it regularly or may yet come."""
         now = time.monotonic()
         with self._changed:
-            if now - self._asked.get(path, -math.inf) < REGULARLY:
-                self._changed.wait_for(lambda: self._asked[path] >= now, seconds)
+            if now - self._asked.get(path, self._born) < REGULARLY:
+                self._changed.wait_for(lambda: self._asked.get(path, self._born) >= now, seconds)
 
     def was_read(self, path: str, began: float) -> None:
         """Note that somebody who began then has read a page to its end."""
         with self._changed:
-            self._asked[path] = max(began, self._asked.get(path, -math.inf))
+            self._asked[path] = max(began, self._asked.get(path, self._born))
             self._changed.notify_all()
 
     def heard(self, request: socket.socket) -> None:

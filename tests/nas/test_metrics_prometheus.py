@@ -75,12 +75,34 @@ def until(found: Callable[[], T | None], what: str) -> T:
     raise AssertionError(f"{what} did not come")
 
 
-class Prometheus:
-    """A server of its own, on loopback, which scrapes every second what the files of a home say."""
+def in_a_pod(port: int) -> dict[str, Any]:
+    """How the operator has drivers scraped, and only the state of their searches kept."""
+    monitors = yaml.safe_load_all((DEPLOY.parent / "kuberay" / "podmonitor.yaml").read_text())
+    (spec,) = (one["spec"] for one in monitors if one["metadata"]["name"] == "cellwright-drivers")
+    (endpoint,) = spec["podMetricsEndpoints"]
+    snake = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
+    relabelled = {
+        kind: [{snake.get(key, key): value for key, value in one.items()} for one in endpoint[kind]]
+        for kind in ("relabelings", "metricRelabelings")
+    }
+    state = {"source_labels": ["__name__"], "regex": "nas_search_state", "action": "keep"}
+    return {
+        "job_name": "cellwright/cellwright-drivers",
+        "honor_labels": endpoint["honorLabels"],
+        "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": {"pod": "head-1", "container": "ray-head"}}],
+        "relabel_configs": relabelled["relabelings"],
+        "metric_relabel_configs": [state, *relabelled["metricRelabelings"]],
+    }
 
-    def __init__(self, folder: Path, home: Path) -> None:
-        with closing(socket.create_server(("127.0.0.1", 0))) as free:
-            self.port = free.getsockname()[1]
+
+class Prometheus:
+    """A server of its own, on loopback, which scrapes every second what the files of a home say.
+
+    The state of the search it sees twice: at `port`, too, as the Prometheus Operator would find a driver in a pod.
+    """
+
+    def __init__(self, folder: Path, home: Path, port: int) -> None:
+        self.port = free_port()
         folder.mkdir()
         shutil.copy(DEPLOY / "rules.yml", folder)
         (folder / "targets").symlink_to(home / FOLDER)
@@ -90,6 +112,7 @@ class Prometheus:
         for scraped in config["scrape_configs"]:
             for files in scraped["file_sd_configs"]:
                 files["refresh_interval"] = "1s"
+        config["scrape_configs"].append(in_a_pod(port))
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=warn"]
         with (folder / "log").open("wb") as log:
@@ -127,9 +150,15 @@ def driven(home: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(30)
 
 
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(JOB))
+    watch = [{"name": "metrics", "port": free_port()}]
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump({**JOB, "watch": watch}))
     (tmp_path / "product.py").write_text(TASK)
     (tmp_path / "home" / FOLDER).mkdir(parents=True)
     return tmp_path / "home"
@@ -139,7 +168,8 @@ def home(tmp_path: Path) -> Path:
 def prometheus(tmp_path: Path, home: Path, require: Any) -> Iterator[Prometheus]:
     there = shutil.which("prometheus") is not None
     require("prometheus", there, "no Prometheus is installed (Debian: prometheus)")
-    server = Prometheus(tmp_path / "prometheus", home)
+    port = yaml.safe_load((tmp_path / "job.yaml").read_text())["watch"][0]["port"]
+    server = Prometheus(tmp_path / "prometheus", home, port)
     try:
         until(lambda: server.get("status/buildinfo"), "Prometheus")
         yield server
@@ -173,9 +203,10 @@ def agrees(server: Prometheus, expression: str, expected: Mapping[str, float]) -
         raise AssertionError(f"{expression} is {seen[0]}, not {expected}") from None
 
 
-def alerts(prometheus: Prometheus) -> set[str]:
-    """The names of the alerts that are pending or fire."""
-    return {one["labels"]["alertname"] for one in (prometheus.get("alerts") or {}).get("alerts", [])}
+def gone(prometheus: Prometheus) -> set[str]:
+    """How drivers were found of whom an alert says, pending or firing, that they are gone."""
+    named = [one["labels"] for one in (prometheus.get("alerts") or {"alerts": []})["alerts"]]
+    return {one.get("found", "") for one in named if one["alertname"] == "NasDriverGone"}
 
 
 @pytest.mark.slow
@@ -196,8 +227,8 @@ def test_prometheus_sees_what_the_journal_says_of_one_driver_after_the_other(
         driver.kill()
         driver.wait(30)
     before = history(home).outcomes.total()
-    agrees(prometheus, "sum by (instance) (up{role='driver'})", {"seen": 0.0})
-    until(lambda: "NasDriverGone" in alerts(prometheus) or None, "the alert that the driver is gone")
+    agrees(prometheus, "sum by (instance) (up{role='driver', found=''})", {"seen": 0.0})
+    until(lambda: gone(prometheus) == {"", "pod"} or None, "the alerts that the driver is gone")
     with driven(home, "resume", "seen") as driver:
         agrees(prometheus, up, everybody)
         held(tmp_path)
@@ -211,6 +242,8 @@ def test_prometheus_sees_what_the_journal_says_of_one_driver_after_the_other(
     assert history(home).state == "finished"
     assert os.listdir(home / FOLDER) == []
     agrees(prometheus, up, {})
+    agrees(prometheus, "sum by (state) (last_over_time(nas_search_state{found='pod'}[1h])) > 0", {"finished": 1.0})
+    until(lambda: gone(prometheus) == set() or None, "the end of the alerts")
 
 
 def compare(server: Prometheus, history: History) -> None:
@@ -229,7 +262,7 @@ def compare(server: Prometheus, history: History) -> None:
     agrees(server, "sum by (search) (nas_last_improvement_timestamp_seconds)", {"seen": best.ended_at or 0.0})
     agrees(server, "sum by (state) (nas_slots)", {"busy": 2.0, "idle": 0.0})
     agrees(server, "sum by (search) (nas_trial_duration_seconds_count)", {"seen": len(ended)})
-    agrees(server, "sum by (state) (nas_search_state) > 0", {"running": 1.0})
+    agrees(server, "sum by (state) (nas_search_state) > 0", {"running": 2.0})  # by file and by pod
     agrees(server, "count by (store) (nas_store_up == 1)", {"store": 2.0})
     agrees(server, "sum by (store) (nas_store_shards) > 0", {"store": 2.0})
 
