@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -61,7 +60,13 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
     }
     (tmp_path / "job.yaml").write_text(JOB)
     yield environment
-    shutil.rmtree(f"{tempfile.gettempdir()}/ray-{number}", ignore_errors=True)
+    for left in folders(environment):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def folders(slurm: dict[str, str]) -> list[Path]:
+    """What the nodes of the job have in /tmp."""
+    return list(Path("/tmp").glob(f"ray-{slurm['SLURM_JOB_ID']}*"))
 
 
 def batch(slurm: dict[str, str], folder: Path) -> subprocess.Popen[str]:
@@ -102,6 +107,9 @@ def test_a_search_is_ended_by_its_time_and_gone_on_with_by_the_next(slurm: dict[
                 break
         else:
             pytest.fail(said)
+        (temporary,) = folders(slurm)
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+        assert len(temporary.name) > len(f"ray-{slurm['SLURM_JOB_ID']}-") + 5  # nobody has made it before
         job.send_signal(signal.SIGTERM)  # what Slurm does two minutes before the end
         said += job.communicate(timeout=240)[0]
         assert job.returncode == 130, said
@@ -117,6 +125,7 @@ def test_a_search_is_ended_by_its_time_and_gone_on_with_by_the_next(slurm: dict[
         said = again.communicate(timeout=240)[0]
         assert again.returncode == 0, said
         assert gone(again.pid)
+        assert folders(slurm) == []
     finally:
         stop(again)
     listed = subprocess.run(["nas", "list", "--json"], env=slurm, capture_output=True, text=True, check=True).stdout
