@@ -1,13 +1,15 @@
 """How busy a driver keeps thousands of slots: trials that take a minute, in real time, with the journal on disk.
 
     python benchmarks/slots.py [--json] [--slots 10000] [--seconds 60] [--minutes 10] [--strategy evolution]
+                               [--journal postgresql://...]
 
 A slot is a timer: a trial takes `--seconds`, give or take `--spread` of them, drawn for each from a seed, and ends with
 a loss that its candidate has. All else is a search as it is: the job, the driver, the rules around the strategy, every
-commit in SQLite; 20 decisions (`empty_trial.py`). A slot is idle from when its trial ended until it has the next one,
-whether the driver has noticed or not. `busy` is the share of the seconds of all slots in which a trial ran, after the
-ramp-up: one longest trial after the last slot was first filled. `cpu` is the processor time of the driver, in shares of
-a core, which other work on the machine changes little; `ask`, `tell` and `commit` are shares of the time.
+commit in SQLite, or in `--journal`; 20 decisions (`empty_trial.py`). A slot is idle from when its trial ended until it
+has the next one, whether the driver has noticed or not. `busy` is the share of the seconds of all slots in which a
+trial ran, after the ramp-up: one longest trial after the last slot was first filled. `cpu` is the processor time of the
+driver, in shares of a core, which other work on the machine changes little; `ask`, `tell` and `commit` are shares of
+the time.
 """
 
 from __future__ import annotations
@@ -169,7 +171,7 @@ def loss(candidate: Candidate) -> float:
 
 def measured(options: argparse.Namespace) -> dict[str, object]:
     """One search, and what it used."""
-    with tempfile.TemporaryDirectory() as home, closing(open_log(home)) as log:
+    with tempfile.TemporaryDirectory() as home, closing(open_log(options.journal or home)) as log:
         clock = Clock(log, options.seconds * (1 + options.spread), options.minutes)
         clock.search = start(job(options, home), log)
         drive(clock.search, log, clock)
@@ -216,7 +218,7 @@ def job(options: argparse.Namespace, home: str) -> Job:
             "pool": pool,
             "watch": ["slots:Witness"],
             "final": {"top": 0},
-            "journal": {"place": home},
+            "journal": {"place": options.journal or home},
             "folder": str(HERE),
         }
     )
@@ -229,6 +231,7 @@ def main() -> None:
     parser.add_argument("--spread", type=float, default=0.5)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--strategy", default="evolution")
+    parser.add_argument("--journal", help="where the journal is; a folder that is removed without it")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = measured(options)
