@@ -102,7 +102,8 @@ def drive(
                 retention = Retention.of(plan, journal)
                 keeper, learned = Keeper(log, search, journal.epoch, standing), Learned(journal, strategy)
                 told = DriverLog.of(plan, journal.epoch)
-                with Watchers([told, *plan.watchers(strategy, journal.timing)], journal.note) as watchers:
+                all_told = [told, *plan.watchers(strategy, journal.timing)]
+                with Watchers(all_told, journal.note, journal.history) as watchers:
                     turns = _Turns(interrupt, retention, watchers, (keeper, learned), observer)
                     with _rare_collections():
                         loop(strategy, pool, journal, turns)

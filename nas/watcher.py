@@ -79,10 +79,10 @@ class Watchers(AbstractContextManager["Watchers"]):
     driver is told as the end of the search, unless another driver has it now.
     """
 
-    def __init__(self, watchers: Sequence[Watcher], note: Callable[[str], None]) -> None:
+    def __init__(self, watchers: Sequence[Watcher], note: Callable[[str], None], history: History) -> None:
         self._watchers = list(watchers)
         self._note = note
-        self._seen: History | None = None  # None: nothing was told, or the end was
+        self._history: History | None = history  # None: the end was told
         self._called: tuple[str, float] | None = None
         self._slow: list[Watcher] = []
         self._over = Event()
@@ -94,22 +94,21 @@ class Watchers(AbstractContextManager["Watchers"]):
 
     def turn(self, history: History, pool: Pool) -> None:
         """Pass a turn of the loop on."""
-        self._seen = history
         for watcher in self._watchers[:]:
             if (took := self._safely(watcher, lambda watcher=watcher: watcher.turn(history, pool))) > SLOW:  # type: ignore[misc]
                 self._blame(watcher, took)
 
     def end(self, history: History, state: str, reason: str) -> None:
         """Pass on that the driver lets go."""
-        self._seen, reason = None, redacted_text(reason)
+        self._history, reason = None, redacted_text(reason)
         for watcher in self._watchers[:]:
             self._safely(watcher, lambda watcher=watcher: watcher.end(history, state, reason))  # type: ignore[misc]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._seen is not None and isinstance(error, Exception) and not isinstance(error, Superseded):
-            self.end(self._seen, "failed", str(error) if isinstance(error, UserError) else in_words(error))
+        if self._history is not None and isinstance(error, Exception) and not isinstance(error, Superseded):
+            self.end(self._history, "failed", str(error) if isinstance(error, UserError) else in_words(error))
         for watcher in self._watchers[:]:
             self._safely(watcher, watcher.close)
         self._over.set()

@@ -44,7 +44,7 @@ class Recorder(Watcher):
 def test_a_watcher_that_fails_is_left_out_and_named(fails: str) -> None:
     sound, broken, notes = Recorder(), Recorder(fails=fails), list[str]()
     pool: Any = None
-    with Watchers([broken, sound], notes.append) as watchers:
+    with Watchers([broken, sound], notes.append, History()) as watchers:
         for _ in range(3):
             watchers.turn(History(), pool)
         watchers.end(History(), "finished", "")
@@ -59,7 +59,7 @@ def test_a_watcher_that_fails_is_left_out_and_named(fails: str) -> None:
 def drive(watcher: Watcher, reason: str, error: BaseException) -> None:
     """A turn of a search, its end if there is a reason for one, and an error."""
     pool: Any = None
-    with Watchers([watcher], pytest.fail) as watchers:
+    with Watchers([watcher], pytest.fail, History()) as watchers:
         watchers.turn(History(), pool)
         if reason:
             watchers.end(History(), "stopped", reason)
@@ -116,7 +116,7 @@ def test_a_watcher_that_keeps_the_driver_is_named_while_it_does(
     said: list[str] = []
     notes: list[str] = []
     pool: Any = None
-    with Watchers([Recorder(), Hangs()], notes.append) as watchers:
+    with Watchers([Recorder(), Hangs()], notes.append, History()) as watchers:
         watchers.turn(History(), pool)
         assert said == ["Hangs, which watches the search, keeps it waiting, for 0.05 s by now"]
         watchers.turn(History(), pool)

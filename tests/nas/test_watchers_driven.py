@@ -10,7 +10,10 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -111,3 +114,34 @@ def test_a_mistake_is_said_before_a_journal_keeps_it(watcher: Json) -> None:
     assert f"watch: {watcher['name']}" in run.stderr
     assert "hidden" not in run.stderr
     assert entries() == []
+
+
+def test_a_driver_that_fails_before_its_first_turn_tells_so() -> None:
+    heard: list[Json] = []
+
+    class Hears(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    Path("mute.py").write_text(
+        "from nas.strategy import Strategy\n\n\nclass Mute(Strategy):\n    asked = told = None\n\n"
+        "    def propose(self, draw):\n        raise RuntimeError('postgresql://me:hidden@host/x is away')\n"
+    )
+    with HTTPServer(("127.0.0.1", 0), Hears) as server:
+        server.timeout = 20
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        write([{"name": "webhook", "url": f"http://127.0.0.1:{server.server_port}/"}])
+        Path("job.yaml").write_text(json.dumps({**json.loads(Path("job.yaml").read_text()), "strategy": "mute:Mute"}))
+        run = CliRunner().invoke(application(), ["run", "job.yaml", "-q"])
+        thread.join(20)
+    assert run.exit_code != 0
+    ((state, reason),) = [(one["state"], one["reason"]) for one in heard]
+    assert state == "failed"
+    assert reason.startswith("RuntimeError: postgresql://")
+    assert "hidden" not in reason
