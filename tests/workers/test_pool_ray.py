@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ from search_spaces.decisions import Candidate
 from workers.errors import UserError
 from workers.objectives import Outcome
 from workers.plugins import Spec
-from workers.pool import Event, Slots
-from workers.pools.cluster import connect
+from workers.pool import Event, Notice, Slots
+from workers.pools import starts
+from workers.pools.cluster import _knock, connect
 from workers.pools.ray import Ray
 from workers.setup import Setup
 from workers.trial import Attempt, Result, Trial
@@ -51,6 +55,22 @@ def train(values):
         while not Path(values["folder"], "gate").exists():
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
+    return 1.0
+
+
+train.decisions = {}
+"""
+
+
+CRASHING = """
+import os
+from pathlib import Path
+
+if Path("broken").exists():
+    os._exit(7)
+
+
+def train(values):
     return 1.0
 
 
@@ -129,9 +149,45 @@ def test_what_waits_behind_an_attempt_that_kills_its_worker_is_returned(cluster:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("cluster")
+def test_workers_that_crash_as_they_start_are_told_of_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "crashing.py").write_text(CRASHING)
+    (broken := tmp_path / "broken").touch()
+    setup = Setup("s", Spec("crashing:train"), folder=str(tmp_path))
+    monkeypatch.setattr(starts, "PAUSE", 0.1)
+    with closing(Ray(setup, slots=1)) as pool:
+        said: list[str] = []
+        while not said:
+            said += [event.text for event in pool.wait(0.2) if isinstance(event, Notice)]
+        broken.unlink()
+        while len(said) < 2:
+            said += [event.text for event in pool.wait(0.2) if isinstance(event, Notice)]
+        assert "as they start: 3 so far, the last one so: ActorDiedError on " in said[0]
+        assert said[1] == "workers start on the Ray cluster again"
+        assert pool.free == 1
+    broken.touch()
+    monkeypatch.setattr(starts, "HOPELESS", 2)
+    with closing(Ray(setup, slots=1)) as pool:
+        until_it_ends = iter(lambda: pool.wait(0.2), None)
+        with pytest.raises(
+            UserError, match="no worker comes up on the Ray cluster: 2 died as they started, in 2 tries"
+        ):
+            deque(until_it_ends)
+
+
+@pytest.mark.slow
 def test_what_this_machine_cannot_give_is_refused() -> None:
     with pytest.raises(UserError, match=r"1 slots with 7 GPUs each do not fit this machine"):
         Ray(Setup("s", Spec("gated:train")), gpus=7)
+
+
+def test_a_head_with_an_address_of_version_6_is_knocked_at() -> None:
+    with pytest.raises(OSError) as refused:
+        _knock("[::1]:1")
+    assert not isinstance(refused.value, socket.gaierror), "its brackets are no part of it"
 
 
 def test_a_cluster_that_is_not_there_is_named() -> None:
