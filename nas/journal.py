@@ -65,7 +65,7 @@ class Journal:
         self._again.extend(self.history.waiting())
         self._drop_old_stops()
         self._apply_requests(strategy)
-        recall(strategy, self.log, self.search)
+        recall(self, strategy)
         self.commit()
 
     def ask(self, strategy: Strategy, free: int) -> list[Attempt]:

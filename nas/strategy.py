@@ -152,7 +152,8 @@ class Strategy(ABC):
     def recall(self, content: bytes) -> bool:
         """Go on from what `snapshot` gave to an earlier driver, now that the history is heard.
 
-        False, and nothing has changed, where it does not follow from this history: it is worked out again then.
+        False, and nothing has changed, where it does not follow from this history: it is worked out again then. What
+        other code has kept is not offered; what was kept by somebody who meant no good may be.
         """
         return False
 

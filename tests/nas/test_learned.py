@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import xxhash
-from controlling import make, told
+from controlling import UP, make, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spoiling import spoiled
-from stand_ins import FOLDER
+from stand_ins import FOLDER, GridSpace
 
 from nas.driver import drive, resume, start
 from nas.job import Job
@@ -27,13 +30,17 @@ from nas.learned import NAME, PAUSE, Learned, recall
 from nas.log import Log
 from nas.logs.memory import MemoryLog
 from nas.logs.sqlite import SqliteLog
+from nas.provenance import provenance
 from nas.strategies import reinforce
+from nas.strategies.random import RandomSearch
 from nas.strategies.reinforce import Reinforce
-from nas.strategy import Draw
+from nas.strategy import Draw, Setting
 from nas.wrappers.deduplicate import Deduplicate
 from parameter_server.files.snapshot import image_bytes, image_from
+from search_spaces.space import Space
 from workers.errors import UserError
 from workers.objectives import Outcome
+from workers.release import release
 from workers.trial import Result, Trial
 
 KINDS: list[dict[str, Any]] = [
@@ -144,7 +151,7 @@ def test_what_does_not_fit_is_learned_again(spoil: Callable[[Any], Any]) -> None
 
 
 @given(st.data())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_whatever_was_kept_the_search_goes_on(data: st.DataObject) -> None:
     """Of the right history; nothing of it is left where it is not believed."""
     events, kept = short()
@@ -168,7 +175,7 @@ def sealed(image: bytes) -> bytes:
 
 
 @given(st.data())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_whatever_bytes_the_parameters_are_the_search_goes_on(data: st.DataObject) -> None:
     events, kept = short()
 
@@ -348,12 +355,136 @@ def test_a_search_that_goes_on_begins_with_what_was_learned(tmp_path: Path, monk
 def test_another_release_is_not_believed() -> None:
     log, first = MemoryLog(), make()
     events, _ = lived(Random(1), 3, 60, first, -1)
-    Learned(written(log, events), first).end()
+    journal = written(log, events)
+    Learned(journal, first).end()
     kept = log.snapshot("long", NAME)
     assert kept is not None
-    assert recall(hear(make(), events), log, "long")
+    assert recall(journal, hear(make(), events))
     log.keep("long", 1, replace(kept, release="0.0.1/1"))
-    assert not recall(hear(make(), events), log, "long")
+    assert not recall(journal, hear(make(), events))
+
+
+OWN = """
+from beside_it import FIRST
+from nas.strategies.random import RandomSearch
+from nas.strategy import Strategy
+from stand_ins import GridSpace
+
+class Own(Strategy):
+    heard = []
+    asked = told = lambda self, news: None
+    propose = RandomSearch.propose
+
+    def snapshot(self):
+        return FIRST
+
+    def recall(self, content):
+        Own.heard.append(content)
+        return True
+
+class OwnSpace(GridSpace.__mro__[1]):
+    decisions = GridSpace(3).decisions
+    blueprint = None
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A module of a user's own, which imports another beside it."""
+    (tmp_path / "own_one.py").write_text(OWN)
+    (tmp_path / "beside_it.py").write_text("FIRST = b'first'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("own_one")
+    for name in ("own_one", "beside_it"):
+        sys.modules.pop(name, None)
+
+
+def setting(space: Space | None = None) -> Setting:
+    return Setting(GridSpace(3).decisions, (UP,), space)
+
+
+@pytest.mark.parametrize("name", ["own_one.py", "beside_it.py", None])
+def test_a_strategy_of_ones_own_goes_on_unless_its_code_has_changed(
+    name: str | None, own: ModuleType, tmp_path: Path
+) -> None:
+    journal = written(MemoryLog(), [])
+    Learned(journal, Deduplicate(own.Own(setting()))).end()
+    if name is not None:
+        (tmp_path / name).write_text((tmp_path / name).read_text() + "# changed\n")
+    assert recall(journal, Deduplicate(own.Own(setting()))) == (name is None)
+    assert own.Own.heard == ([b"first"] if name is None else [])
+
+
+def test_code_that_is_changed_under_a_driver_did_not_work_out_what_that_keeps(own: ModuleType, tmp_path: Path) -> None:
+    journal = written(MemoryLog(), [])
+    learned = Learned(journal, own.Own(setting()))
+    (tmp_path / "own_one.py").write_text(OWN + "# changed\n")
+    learned.end()
+    assert not recall(journal, own.Own(setting()))
+
+
+def test_a_space_of_ones_own_is_named_and_ours_is_not(own: ModuleType, tmp_path: Path) -> None:
+    ours = provenance(Deduplicate(RandomSearch(setting())))
+    assert ours == release()
+    before = provenance(RandomSearch(setting(own.OwnSpace())))
+    assert before != ours
+    assert before == provenance(RandomSearch(setting(own.OwnSpace())))
+    (tmp_path / "own_one.py").write_text(OWN + "# changed\n")
+    assert provenance(RandomSearch(setting(own.OwnSpace()))) != before
+
+
+def test_a_package_of_ones_own_is_named_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"__init__": "", "strategies/__init__": "", "strategies/one": OWN, "models/deep": ""}.items():
+        (tmp_path / "own_package" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own_package" / f"{name}.py").write_text(text.replace("from beside_it import FIRST", "FIRST = b''"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    one = importlib.import_module("own_package.strategies.one").Own(setting())
+    before = provenance(one)
+    (tmp_path / "beside.py").write_text("")
+    assert provenance(one) == before
+    (tmp_path / "own_package" / "models" / "deep.py").write_text("LAYERS = 7\n")
+    assert provenance(one) != before
+
+
+def test_code_without_source_is_never_the_same_twice(own: ModuleType) -> None:
+    own.Own.__module__ = "typed_at_a_prompt"
+    one = own.Own(setting())
+    assert provenance(one) != provenance(one)
+
+
+def test_a_strategy_that_fails_at_what_it_kept_begins_anew(own: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> bool:
+        raise RuntimeError("half of it is gone")
+
+    log = MemoryLog()
+    journal = written(log, [])
+    Learned(journal, own.Own(setting())).end()
+    monkeypatch.setattr(own.Own, "recall", fail)
+    with pytest.raises(
+        UserError, match=r"Own cannot go on from what it had kept \(Runtime.*nas resume long"
+    ):
+        journal.replay(Deduplicate(own.Own(setting())))
+    Journal(log, "long", log.acquire("long", force=True), pulse=None).replay(Deduplicate(own.Own(setting())))
+
+
+@pytest.mark.parametrize("content", ["a text", 7, None])
+def test_a_strategy_that_cannot_say_what_it_learned_is_no_reason_to_stop(
+    content: Any, own: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def say(*_: object) -> Any:
+        if content is None:
+            raise RuntimeError("out of words")
+        return content
+
+    log = MemoryLog()
+    journal = written(log, [])
+    monkeypatch.setattr(own.Own, "snapshot", say)
+    learned = Learned(journal, own.Own(setting()))
+    learned.end()
+    learned.end()
+    assert log.snapshot("long", NAME) is None
+    (note,) = journal.history.notes
+    assert str(note.body["text"]).startswith("Own cannot say what it has learned")
 
 
 def test_a_search_goes_on_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
