@@ -12,10 +12,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from nas import machine
 from nas.quantities import size
+
+if TYPE_CHECKING:
+    from nas.log import Header, Log
 
 OURS = ("nas", "workers", "search_spaces")
 GIB = 1 << 30
@@ -220,26 +223,35 @@ def file_system(kind: str | None, folder: Path) -> Finding:
 
 
 def abandoned(place: str) -> Iterator[Finding]:
-    """Searches that say that they are running but have no driver, and journals that cannot be read."""
+    """Searches that say that they are running but have no driver, and journals that are not as they were written."""
     from nas.home import open_log
-    from nas.summary import state
 
     try:
         with closing(open_log(place)) as log:
-            headers = log.searches()
+            known = log.searches()
+            ill = [finding for header in known if (finding := _ill(header, log)) is not None]
     except Exception as error:
         yield Finding("searches", Level.BROKEN, str(error), "mend or move what the message names")
         return
-    ill = False
-    for header in headers:
-        remedy = f"nas resume {header.search}"
-        if (now := state(header)) == "abandoned":
-            yield Finding("searches", Level.WARNING, f"{header.search} was running when its driver died", remedy)
-        elif now == "damaged":
-            yield Finding("searches", Level.WARNING, f"{header.search}: {header.reason}", f"{remedy} --force")
-        ill = ill or now in ("abandoned", "damaged")
+    yield from ill
     if not ill:
-        yield Finding("searches", Level.FINE, f"{len(headers)}, none left by a dead driver")
+        said = f"{len(known)}, none left by a dead driver, every entry as it was written"
+        yield Finding("searches", Level.FINE, said)
+
+
+def _ill(header: Header, log: Log) -> Finding | None:
+    """What is wrong with a search, the worst first."""
+    from nas.summary import state
+
+    name, remedy, now = header.search, f"nas resume {header.search}", state(header)
+    if now == "damaged":
+        return Finding("searches", Level.WARNING, f"{name}: {header.reason}", f"{remedy} --force")
+    if findings := log.findings(name):
+        said = f"{name} is damaged: {findings[0]}"
+        return Finding("searches", Level.WARNING, said, f"{remedy} says what can be saved")
+    if now == "abandoned":
+        return Finding("searches", Level.WARNING, f"{name} was running when its driver died", remedy)
+    return None
 
 
 def _distribution(requirement: str) -> str:

@@ -142,6 +142,10 @@ class Log(ABC):
         With `force` go on with what was salvaged. `acquire` checks too; who reads before it, checks before that.
         """
 
+    def findings(self, search: str) -> list[str]:
+        """What of a search is not as it was written, every entry looked at and nothing changed; empty where all is."""
+        return []
+
     @abstractmethod
     def acquire(self, search: str, force: bool = False) -> int:
         """Become the driver: the new epoch. UserError where another may be at work, unless `force`."""

@@ -102,6 +102,15 @@ class SqliteLog(Log):
             self._sound(search, force)
             self._checked.add(search)
 
+    def findings(self, search: str) -> list[str]:
+        if (known := self._open.get(search)) is not None:
+            return known.findings()
+        try:
+            with closing(Database(self.folder / search / FILE)) as database:
+                return database.findings()
+        except DamagedError as error:
+            return [cause(error)]
+
     def acquire(self, search: str, force: bool = False) -> int:
         self.check(search, force)
         database = self._known(search)

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import re
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,10 @@ from typer.testing import CliRunner
 from nas import doctor, machine
 from nas.cli.app import application
 from nas.doctor import Finding, Level
+from nas.history import Entry
 from nas.home import open_log
+from nas.standing import current, snapshot
+from workers.errors import DamagedError
 
 GIB = 1 << 30
 
@@ -174,6 +178,26 @@ def test_a_damaged_journal_is_found(tmp_path: Path) -> None:
     assert levels(found) == [Level.WARNING]
     assert "digits-a" in found[0].found
     assert "nas resume digits-a --force" in found[0].remedy
+
+
+def test_an_old_entry_that_was_spoiled_is_found_though_nobody_reads_it_any_more() -> None:
+    with closing(open_log()) as log:
+        log.create("digits-a", {}, {})
+        epoch = log.acquire("digits-a")
+        log.append("digits-a", epoch, [Entry(0, 1.0, "note", None, {"text": "a bird"}) for _ in range(9)])
+        log.keep("digits-a", epoch, snapshot(current(log, log.header("digits-a"))))
+        log.release("digits-a", epoch, "interrupted")
+    place = os.environ["NAS_HOME"]
+    assert levels(list(doctor.abandoned(place))) == [Level.FINE]
+    with closing(sqlite3.connect(Path(place) / "digits-a" / "journal.sqlite")) as file, file:
+        file.execute("UPDATE entry SET body = replace(body, 'bird', 'fish') WHERE sequence = 3")
+    (found,) = doctor.abandoned(place)
+    assert found.level is Level.WARNING
+    assert found.found == "digits-a is damaged: entry 3 is not as it was written"
+    with closing(open_log()) as log:
+        assert current(log, log.header("digits-a")).history.state == "interrupted"  # what `nas status` shows
+        with pytest.raises(DamagedError, match="entry 3 is not as it was written"):
+            log.check("digits-a")
 
 
 @pytest.mark.parametrize(("level", "code"), [(Level.BROKEN, 1), (Level.WARNING, 0), (Level.FINE, 0)])
