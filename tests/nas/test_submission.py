@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ strategy: random
 budget: {trials: TRIALS}
 final: {top: 0}
 """
+SECRET = re.compile("hunter[0-9]secret")
 NETWORK = """\
 name: network
 task: {name: image_classification, dataset: digits, epochs: 1}
@@ -215,33 +218,77 @@ def test_a_driver_that_runs_other_code_or_sees_other_places_is_refused_with_the_
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_password_stands_nowhere_but_in_the_file_for_its_owner(
+def test_a_search_on_servers_outlives_its_cluster_and_secrets_stand_in_the_file_for_their_owner_alone(
     cluster: RayCluster, folder: Path, tmp_path: Path, require: Require
 ) -> None:
+    """The last test of this file: it ends the cluster."""
+    import s3fs
     from postgres_server import BINARIES, MISSING, postgres_server
+    from s3_server import credentials, s3_server
 
     require("postgres", bool(BINARIES), MISSING)
-    with postgres_server() as server:
-        place = server.place().replace("cellwright@", "cellwright:hunter2secret@")
-        path = tune(folder, 2)
-        path.write_text(f"{path.read_text()}journal: '{place}'\nartifacts: {tmp_path / 'files'}\n")
-        options = ("--address", cluster.dashboard, "--follow", "--env", "SOME_TOKEN=hunter2secret")
-        said = nas(cluster, "submit", str(path), *options)
-        assert said.returncode == 0, said.stderr
+    space = folder / "tiny_space.py"
+    space.write_text(space.read_text().replace("super().__init__()", "super().__init__(); print('built', filters)"))
+    with postgres_server() as postgres, s3_server() as store:
+        place = postgres.place().replace("cellwright@", "cellwright:hunter2secret@")
+        keys = credentials(store, "hunter3secret")
+        files = s3fs.S3FileSystem(skip_instance_cache=True, endpoint_url=store, key="id", secret="any")
+        files.mkdir("runs")
+        path = folder / "network.yaml"
+        path.write_text(f"{NETWORK}journal: '{place}'\nartifacts: s3://runs/here\n")
+        given = [word for name in keys for word in ("--env", name)]
+        options = ("--address", cluster.dashboard, "--follow", *given, "--env", "SOME_TOKEN=hunter4secret")
+        followed = nas(cluster, "submit", str(path), *options, **keys)
+        assert followed.returncode == 0, followed.stderr
+        jobs, left = nas_jobs(cluster), secretive(cluster.folder)
+        cluster.stop()
+        space.unlink()
+        out = str(tmp_path / "out")
+        logs, best, exported = (
+            nas(None, *command, "--journal", place, NAS_CACHE=str(tmp_path / "cache"), **keys)
+            for command in (("logs", "network"), ("best", "network", "--json"), ("export", "network", "-o", out))
+        )
         with closing(open_log(place)) as log:
-            entries = json.dumps([dict(log.header("tune").job), *(dict(entry.body) for entry in log.entries("tune"))])
-        logs = nas(None, "logs", "tune", "--journal", place).stdout
-    jobs = nas_jobs(cluster)
-    assert "nas-tune" in jobs
-    for text in (said.stdout, said.stderr, entries, logs, jobs):
-        assert "hunter2secret" not in text
-    found = [path for path in cluster.folder.rglob("*") if path.is_file() and b"hunter2secret" in path.read_bytes()]
-    assert found
-    for path in found:
-        assert path.name == "invitation.json", path
-        assert path.stat().st_mode & 0o077 == 0
-    for path in (tmp_path / "files").rglob("*"):
-        assert not path.is_file() or b"hunter2secret" not in path.read_bytes()
+            entries = json.dumps(
+                [dict(log.header("network").job), *(dict(entry.body) for entry in log.entries("network"))]
+            )
+        for key in files.find("runs"):
+            (tmp_path / "bucket" / key).parent.mkdir(parents=True, exist_ok=True)
+            files.get(key, str(tmp_path / "bucket" / key))
+    assert "==> trial 0, attempt 1: output <==\nbuilt " in logs.stdout
+    assert "network finished" in logs.stdout
+    assert 0 < json.loads(best.stdout)[0]["metrics"]["accuracy"] <= 1
+    assert exported.returncode == 0, exported.stderr
+    assert "class TinyNet" in (tmp_path / "out" / "model.py").read_text()
+    assert "nas-network" in jobs
+    for said in (followed, logs, best, exported):
+        assert not SECRET.search(said.stdout + said.stderr)
+    for text in (entries, jobs):
+        assert not SECRET.search(text)
+    assert left
+    assert all(path.name == "invitation.json" and not mode & 0o077 for path, mode in left.items()), left
+    assert (tmp_path / "bucket" / "runs" / "here" / "network" / "job" / "files.zip").is_file()
+    assert not secretive(tmp_path / "bucket")
+    assert not secretive(tmp_path / "out")
+    assert not secretive(tmp_path / "cache")
+
+
+def secretive(folder: Path) -> dict[Path, int]:
+    """The files below `folder` in which a secret stands, and their modes; of archives what is in them."""
+    found = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # Ray removes files
+            if path.is_file() and any(map(SECRET.search, contents(path))):
+                found[path] = path.stat().st_mode
+    return found
+
+
+def contents(path: Path) -> Iterator[str]:
+    content = path.read_bytes()
+    yield content.decode("latin-1")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield from (archive.read(name).decode("latin-1") for name in archive.namelist())
 
 
 def nas_jobs(cluster: RayCluster) -> str:

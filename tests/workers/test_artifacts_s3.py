@@ -1,15 +1,14 @@
-"""Artifacts on an S3-like store: a server of its own (moto), reached over HTTP as a cluster would."""
+"""Artifacts on an S3-like store, a server of its own."""
 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
+from s3_server import credentials, s3_server
 
 from workers.artifacts import ArtifactRecord, Artifacts, Stored
 from workers.errors import DamagedError, NotFoundError, UserError
@@ -35,40 +34,19 @@ except UserError as error:
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The address of a server with one bucket, `runs`; the credentials are in the environment, as is usual."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _await(port)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)
 def _bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import s3fs
 
-    for name, value in (("KEY_ID", "id"), ("KEY", "secret")):
-        monkeypatch.setenv(f"AWS_{'ACCESS' if name == 'KEY_ID' else 'SECRET_ACCESS'}_{name}", value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name, value in credentials(server).items():
+        monkeypatch.setenv(name, value)
     files = s3fs.S3FileSystem(skip_instance_cache=True)
     if not files.exists("runs"):
         files.mkdir("runs")
-
-
-def _await(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError("the store did not come up")
 
 
 def test_what_is_put_is_got_listed_and_deleted() -> None:
