@@ -460,9 +460,7 @@ def test_a_strategy_that_fails_at_what_it_kept_begins_anew(own: ModuleType, monk
     journal = written(log, [])
     Learned(journal, own.Own(setting())).end()
     monkeypatch.setattr(own.Own, "recall", fail)
-    with pytest.raises(
-        UserError, match=r"Own cannot go on from what it had kept \(Runtime.*nas resume long"
-    ):
+    with pytest.raises(UserError, match=r"Own cannot go on from what it had kept \(Runtime.*nas resume long"):
         journal.replay(Deduplicate(own.Own(setting())))
     Journal(log, "long", log.acquire("long", force=True), pulse=None).replay(Deduplicate(own.Own(setting())))
 
