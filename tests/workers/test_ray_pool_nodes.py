@@ -18,7 +18,7 @@ from conftest import Require
 from search_spaces.decisions import Candidate
 from workers.objectives import Outcome
 from workers.plugins import Spec
-from workers.pool import Event, Slots
+from workers.pool import Event, Notice, Slots
 from workers.pools.ray import Ray
 from workers.setup import Setup
 from workers.trial import Attempt, Result, Trial
@@ -113,6 +113,10 @@ class Work:
         return found
 
     @property
+    def said(self) -> list[str]:
+        return [one.text for one in self.events if isinstance(one, Notice)]
+
+    @property
     def results(self) -> list[Result]:
         return [one for one in self.events if isinstance(one, Result)]
 
@@ -189,12 +193,16 @@ def test_who_vanishes_is_given_up_in_seconds_and_who_is_back_is_not_trusted(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_slots_come_and_go_with_hosts_and_none_at_all_is_waited_out(
-    cluster: RayCluster, work: Work, record_property: Record
+    cluster: RayCluster, work: Work, record_property: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workers.pools.waiting.PATIENCE", 1.5)
     assert (work.pool.free, work.pool.busy) == (0, 0)
     busy_for(work, 2)
+    no_node = "no trial can run, and the search waits: no node of the Ray cluster has 1 CPU, which is what a slot takes"
+    work.until(lambda: work.said == [no_node])
     first = cluster.add_node(1)
     assert work.slots(1) < NOTICED
+    work.until(lambda: work.said[-1].startswith("there is a slot again, after "))
     second = cluster.add_node(1)
     record_property("joined", joined := work.slots(2))
     assert joined < NOTICED

@@ -89,11 +89,13 @@ def test_each_reason_is_said_once_and_the_end_of_it_too() -> None:
     assert waiting.goes_on(none, 100.0) == ""
     assert waiting.goes_on(none, 100.0 + PATIENCE) == "no trial can run, and the search waits: no node"
     assert waiting.goes_on(none, 200.0) == ""
-    assert waiting.goes_on(refused, 201.0) == "no trial can run, and the search waits: no broker (GetTimeoutError: 1)"
-    assert waiting.goes_on(Lack("no broker", "GetTimeoutError: 2"), 202.0) == ""
-    assert waiting.goes_on(none, 203.0) == ""
-    assert waiting.over(205.0) == "there is a slot again, after 105 s without"
-    assert waiting.over(206.0) == ""
+    assert waiting.goes_on(refused, 201.0) == "", "a node has joined, and what it offers is not granted yet"
+    said = waiting.goes_on(refused, 201.0 + PATIENCE)
+    assert said == "no trial can run, and the search waits: no broker (GetTimeoutError: 1)"
+    assert waiting.goes_on(Lack("no broker", "GetTimeoutError: 2"), 220.0) == ""
+    assert waiting.goes_on(none, 221.0) == waiting.goes_on(none, 240.0) == ""
+    assert waiting.over(245.0) == "there is a slot again, after 145 s without"
+    assert waiting.over(246.0) == ""
     assert waiting.goes_on(none, 300.0) == "", "a slot that comes and goes is nothing to speak of"
     assert waiting.over(301.0) == ""
     starting = Lack("they start", soon=True)

@@ -8,7 +8,7 @@ from typing import final
 
 from workers.pools.nodes import Cluster
 
-PATIENCE = 10.0  # seconds without a slot, then it is said
+PATIENCE = 10.0  # seconds without a slot for the same reason, then it is said
 START = 60.0  # where workers are on their way
 
 
@@ -39,19 +39,22 @@ class Waiting:
 
     def __init__(self) -> None:
         self._since: float | None = None
+        self._why, self._why_since = "", 0.0
         self._said: set[str] = set()
 
     def over(self, now: float) -> str:
         """There is a slot: what people are to be told of that; empty for nothing."""
         since, said = self._since, self._said
-        self._since, self._said = None, set()
+        self._since, self._why, self._said = None, "", set()
         return f"there is a slot again, after {now - since:.0f} s without" if said and since is not None else ""
 
     def goes_on(self, lack: Lack, now: float) -> str:
-        """There is no slot: what people are to be told of that, each reason once; empty for nothing."""
+        """There is no slot: what people are to be told of that, each reason that lasts once; empty for nothing."""
         if self._since is None:
             self._since = now
-        if now - self._since < (START if lack.soon else PATIENCE) or lack.why in self._said:
+        if lack.why != self._why:
+            self._why, self._why_since = lack.why, now
+        if now - self._why_since < (START if lack.soon else PATIENCE) or lack.why in self._said:
             return ""
         self._said.add(lack.why)
         return f"no trial can run, and the search waits: {lack.why}{f' ({lack.detail})' if lack.detail else ''}"
