@@ -27,6 +27,7 @@ def explain(error: BaseException) -> tuple[str, Exit]:
     from search_spaces.decision import DecisionError
     from search_spaces.space import UnfitError
     from workers.errors import DamagedError, NotFoundError, UserError
+    from workers.redaction import redacted_text
 
     if isinstance(error, NotFoundError):
         return str(error), Exit.NOT_FOUND
@@ -40,8 +41,8 @@ def explain(error: BaseException) -> tuple[str, Exit]:
         return _of_the_system(error), Exit.FAILED
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", Exit.INTERRUPTED
-    kind = type(error).__name__
-    return f"{kind}: {error}\nThis should not happen; `nas --debug COMMAND ...` shows where it comes from.", Exit.FAILED
+    kind, text = type(error).__name__, redacted_text(str(error))
+    return f"{kind}: {text}\nThis should not happen; `nas --debug COMMAND ...` shows where it comes from.", Exit.FAILED
 
 
 def _shadow(error: ImportError) -> str:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, final
 import psycopg
 
 from workers.errors import UserError
+from workers.redaction import redacted
 
 Answer = TypeVar("Answer")
 Cursor = psycopg.Cursor[Any]
@@ -91,7 +92,12 @@ class Connection:
 
 
 def _connect(place: str) -> psycopg.Connection[Any]:
-    given = psycopg.conninfo.conninfo_to_dict(place).get("options")
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(place).get("options")
+    except psycopg.ProgrammingError:  # repeats the address, password and all
+        raise UserError(
+            f"{redacted(place)} is no address of a PostgreSQL server: postgresql://USER@HOST:PORT/DATABASE"
+        ) from None
     options = f"{given} {OPTIONS}" if given else OPTIONS
     whole = psycopg.conninfo.make_conninfo(place, **{"connect_timeout": 10, **ALIVE}, options=options)
     return psycopg.connect(whole, autocommit=True)
@@ -107,8 +113,9 @@ def explained() -> Iterator[None]:
             "the disk of the PostgreSQL server is full: make room, then `nas resume`; what had finished is kept"
         ) from error
     except psycopg.OperationalError as error:
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
-            f"the PostgreSQL server cannot be used ({str(error).strip().splitlines()[0]}): check that it runs, the "
+            f"the PostgreSQL server cannot be used ({said}): check that it runs, the "
             "address (--journal or NAS_HOME: postgresql://USER@HOST:PORT/DATABASE) and the password (PGPASSWORD)"
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from nas import machine
 from nas.home import SERVERS
@@ -46,8 +46,8 @@ def check_reach(address: str, journal: str, artifacts: str) -> None:
 
 def address_of(given: str) -> str:
     """The address of a job server in full: `head` is `http://head:8265`."""
-    parts = urlsplit(given if "://" in given else f"http://{given}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = _split(given if "://" in given else f"http://{given}")
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(
             f"{redacted(given)} is no address of a job server: it is that of Ray's dashboard, such as http://HEAD:8265"
         )
@@ -93,8 +93,19 @@ def _ours(address: str) -> bool:
 
 def _server(journal: str) -> str:
     """The host of a `postgresql://` address; empty for a socket."""
-    parts = urlsplit(journal)
+    if (parts := _split(journal)) is None:
+        raise UserError(
+            f"{redacted(journal)} is no address of a PostgreSQL server: postgresql://USER@HOST:PORT/DATABASE"
+        )
     return parts.hostname or (parse_qs(parts.query).get("host") or [""])[0]
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address; None where its brackets do not close."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
 
 
 def _folder(artifacts: str) -> Path | None:

@@ -173,6 +173,7 @@ def test_init_overwrites_only_by_force(folder: Path) -> None:
         (FullError("full"), 1, "full"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ZeroDivisionError("division by zero"), 1, "nas --debug"),
+        (ValueError("no postgresql://me:hunter2@[::1/base"), 1, "postgresql://me:***@[::1/base"),
     ],
 )
 def test_errors_and_their_exit_codes(error: BaseException, code: int, said: str) -> None:

@@ -331,3 +331,15 @@ def _progress(log: PostgresqlLog) -> None:
 def _kill_backends(server: PostgresServer) -> None:
     with psycopg.connect(server.place(), autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'crashes'")
+
+
+@pytest.mark.parametrize("rest", ["@[::1/base", "%zz@host/base", "@host/base?nonsense=1"])
+def test_an_address_that_is_none_is_not_repeated_with_its_password(rest: str) -> None:
+    with pytest.raises(UserError, match="is no address of a PostgreSQL server") as refused:
+        PostgresqlLog(f"postgresql://me:hunter2{rest}")
+    assert "hunter2" not in f"{refused.value}{refused.value.__cause__}"
+
+
+def test_a_server_that_says_nothing_is_named_by_its_error() -> None:
+    with pytest.raises(UserError, match=r"cannot be used \(OperationalError\)"), connection.explained():
+        raise psycopg.OperationalError

@@ -38,6 +38,7 @@ def test_places_that_both_reach_are_fine(tmp_path: Path) -> None:
         (SERVER, "/home/me/searches", r"artifacts would be in /home/me/searches, .*s3://BUCKET/FOLDER or a folder"),
         (SERVER, "file:///home/me/searches", r"artifacts would be in /home/me/searches"),
         (SERVER, "memory://runs", r"end with their process"),
+        ("postgresql://me:hunter2@[::1/base", "s3://bucket", r"me:\*\*\*@\[::1/base is no address of a PostgreSQL"),
     ],
 )
 def test_places_of_this_machine_alone_are_refused_with_the_way_out(journal: str, artifacts: str, said: str) -> None:
@@ -79,7 +80,9 @@ def test_an_address_is_completed(given: str, address: str) -> None:
     assert host_of(address) in given
 
 
-@pytest.mark.parametrize("given", ["ray://head:10001", "http://", "http://head:many", "http://head:99999", "ftp://h"])
+@pytest.mark.parametrize(
+    "given", ["ray://head:10001", "http://", "http://head:many", "http://head:99999", "ftp://h", "http://[::1"]
+)
 def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(UserError, match="http://HEAD:8265"):
         address_of(given)
