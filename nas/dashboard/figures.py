@@ -22,6 +22,7 @@ LANES = 24  # workers, above which only their number is drawn
 CURVES = 6
 LANE = 16.0  # the height of a worker's lane
 SHOWN = 120  # attempts drawn one by one
+SHORT = {"days": "d", "hours": "h", "minutes": "min", "seconds": "s"}
 
 
 def race(book: Book) -> str:
@@ -84,7 +85,7 @@ def curves(record: TrialRecord, goals: Sequence[Objective]) -> Sequence[str]:
 
 def sparkline(line: Sequence[Point], name: str) -> str:
     """A small line without axes: how the best came about."""
-    if len(line) < 2:
+    if len(line) < 2 or line[0][0] == line[-1][0]:
         return ""
     across = Scale(line[0][0], line[-1][0], 2.0, 118.0)
     values = [y for _, y in line]
@@ -158,7 +159,7 @@ def _clock(across: Scale, height: float, ended: bool) -> str:
     found = []
     for ago in linear_ticks(0.0, (across.high - across.low) / size, 5):
         x = across(across.high - ago * size)
-        said = f"{ago:g} {unit} {before}" if ago else last
+        said = f"{ago:g} {SHORT[unit]} {before}" if ago else last
         found.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height:.0f}"/>')
         if x > 60:  # further left it would be cut
             anchor = "middle" if ago else "end"

@@ -57,7 +57,7 @@ def _drawn(book: Book, now: float) -> Parts:
         "tiles": render("part_tiles.html", book=book, limits=limits, best=_best(book), metric=_metric(book)),
         "race": figures.race(book),
         "trade": figures.trade(book),
-        "front": render("part_front.html", rows=_front(book), metrics=[goal.metric for goal in book.goals], link=link),
+        "front": _front(book, link),
         "busy": figures.busy(book, until),
         "timeline": figures.timeline(book, until, link),
         "events": render("part_events.html", happenings=list(book.happenings)[: -HAPPENINGS - 1 : -1], link=link),
@@ -73,8 +73,10 @@ def _best(book: Book) -> Mapping[str, TrialRecord]:
     return {arm: course.best for arm, course in book.courses.items() if course.best is not None}
 
 
-def _front(book: Book) -> list[TrialRecord]:
-    return list(book.edge.records)[:FRONT] if book.edge is not None else []
+def _front(book: Book, link: str) -> str:
+    found = book.edge.records if book.edge is not None else ()
+    metrics = [goal.metric for goal in book.goals]
+    return render("part_front.html", rows=found[:FRONT], total=len(found), metrics=metrics, link=link)
 
 
 def _final(book: Book) -> list[TrialRecord]:

@@ -15,6 +15,7 @@ WIDTH, HEIGHT = 620.0, 340.0
 LEFT, RIGHT, TOP, BOTTOM = 70.0, 16.0, 14.0, 46.0
 CROWD = 500  # dots, above which they are drawn smaller and one per few pixels
 LABEL = 17.0  # the least distance of two labels at the ends of lines
+LONGEST = 44  # letters of a name that fit beside a chart
 
 
 @final
@@ -177,7 +178,7 @@ def _grid(x: Axis, y: Axis, across: Scale, down: Scale) -> Iterable[str]:
     height = (TOP + bottom) / 2
     yield (
         f'<text class="name" transform="translate(12 {height:.1f}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y.label)}</text>"
+        f"{escape(y.label if len(y.label) <= LONGEST else y.label[: LONGEST - 1] + '…')}</text>"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from statistics import quantiles
 from typing import final
 
@@ -88,7 +89,7 @@ def raced(arms: Sequence[Arm], objective: Objective, name: str, whole: bool, des
     across = Axis(name, 0.0, whole=whole)
     drawn = chart(f"Best {title(objective.metric)} against {name}", across, axis, layers, described)
     left_out = f" Not drawn, outside the scale: {hidden}." if hidden else ""
-    return figure(drawn, f"Each dot is a trial.{left_out}")
+    return figure(drawn, f"Best {escape(title(objective.metric))} so far; each dot is a trial.{left_out}")
 
 
 def _unit(seconds: float) -> tuple[str, float]:
@@ -174,7 +175,7 @@ def traded(pair: tuple[Objective, Objective], clouds: Sequence[Cloud], best: Seq
     )
     return figure(
         chart(f"{title(first.metric)} against {title(second.metric)}", x, y, layers, described),
-        f"{described}: none is better in both. {keys}"
+        f"{described}: none is better in both {escape(title(first.metric))} and {escape(title(second.metric))}. {keys}"
         '<span class="entry"><span class="key front"></span>Pareto front</span>',
     )
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.reports.chart import Axis, Dots, Layer, Line, Scale, chart, linear_ticks
+from nas.reports.chart import LONGEST, Axis, Dots, Layer, Line, Scale, chart, linear_ticks
 
 finite = st.floats(-1e9, 1e9, allow_nan=False, allow_infinity=False)
 SVG = ""  # inside a page its elements have no namespace of their own
@@ -93,3 +93,10 @@ def test_names_of_lines_that_end_together_are_moved_apart() -> None:
     places = sorted(float(text.get("y", "0")) for text in root.iter(f"{SVG}text") if text.get("class") == "label own")
     assert len(places) == 4
     assert all(b - a >= 16 for a, b in pairwise(places))
+
+
+def test_a_name_that_is_longer_than_its_axis_is_cut() -> None:
+    for name, shown in (("y" * LONGEST, "y" * LONGEST), ("best " + "y" * 90, "best " + "y" * (LONGEST - 6) + "…")):
+        root = drawn(Line([(0, 0), (1, 1)], "own"), y=Axis(name))
+        texts = [text.text for text in root.iter(f"{SVG}text") if "rotate" in text.get("transform", "")]
+        assert texts == [shown]

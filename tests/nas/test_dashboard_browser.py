@@ -44,6 +44,8 @@ def train(decisions):
     time.sleep(0.2)
     return decisions["x"] * 0.5 + (decisions["x"] == 1.0)
 """
+LONG = "as-long-a-name-as-people-give-who-name-searches-by-machine-and-by-date-gpu-node-17-2026-11-20"
+CROWDED = "return [...document.querySelectorAll('.list .wide')].some(one => one.scrollWidth > one.clientWidth)"
 FOLLOW = "const a = [...document.links].find(a => a.textContent === arguments[0]); if (a) a.click(); return !!a"
 MARK = "window.hereSince = window.hereSince || Math.random(); return window.hereSince"
 
@@ -54,6 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     log = open_log(str(folder / "home"))
     journal(log, "cells", 10, ended=True)
+    journal(log, LONG, 10, ended=True)
     log.close()
     (folder / "job.yaml").write_text(JOB)
     (folder / "tuned.py").write_text(TRAIN)
@@ -259,6 +262,12 @@ def test_without_a_token_nothing_can_be_changed_and_all_is_seen(
         for path in ("", "searches/cells", "searches/cells/trials/5", "login"):
             browser.get(f"{base}{path}")
             assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, path
+        for width in (1280, 390):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            browser.get(base)
+            until(browser, lambda: LONG in text(browser, ".list"), "the list")
+            assert not browser.execute_script(CROWDED), width
         dark = browser.execute_script("return getComputedStyle(document.documentElement).backgroundColor")
         assert dark == "rgb(13, 17, 23)"
         browser.get(f"{base}searches/cells/trials/5")

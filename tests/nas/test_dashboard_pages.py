@@ -22,6 +22,7 @@ from nas.history import Entry
 from nas.log import Log
 from nas.logs.sqlite import SqliteLog
 from nas.standing import current, snapshot
+from nas.summary import objectives
 from search_spaces.decisions import Candidate
 from workers.artifacts import Artifacts
 from workers.exhibits import attention
@@ -96,6 +97,26 @@ def test_the_list_has_every_search_with_its_best(log: Log) -> None:
     text = browser.get("/").text
     assert text.index("/searches/two") < text.index("/searches/one")
     assert text.count('class="spark"') == 2
+
+
+def test_a_long_front_says_that_there_is_more_of_it(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.dashboard.parts.FRONT", 3)
+    ways = {"accuracy": "maximize", "parameters": "minimize"}
+    two: list[Json] = [{"metric": name, "direction": way} for name, way in ways.items()]
+    fill(log, 80, {**JOB, "objectives": two})
+    text = client(log).get("/searches/cells-7").text
+    front = Invented(80).history().front(objectives({"objectives": two}))
+    assert len(front) > 3
+    assert f"The best 3 of {len(front)} by accuracy." in text
+    assert "none is better in both accuracy and parameters" in text  # what the axes are, also where a phone hides names
+
+
+def test_a_search_without_a_driver_says_how_it_goes_on(log: Log) -> None:
+    epoch = fill(log)
+    log.release("cells-7", epoch, "interrupted", "a signal")
+    text = read(client(log).get("/searches/cells-7").text).text
+    assert "Interrupted: a signal." in text
+    assert "nas resume cells-7 goes on." in text
 
 
 def test_what_stands_in_a_journal_is_text_and_nothing_else(log: Log) -> None:

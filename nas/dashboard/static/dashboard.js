@@ -118,11 +118,16 @@
 
   // ---- pieces that take longer than the page
 
+  function toEnd(details) {
+    for (const one of details.querySelectorAll("pre")) one.scrollTop = one.scrollHeight; // where the error stands
+  }
+
   async function fill(piece) {
     try {
       const answer = await fetch(piece.dataset.fetch, { headers: { Accept: "text/html, application/json" } });
       if (answer.ok) {
         piece.innerHTML = await answer.text();
+        for (const one of piece.querySelectorAll("details")) one.addEventListener("toggle", () => toEnd(one));
         return;
       }
       if (answer.status === 503) setTimeout(fill, 1000 * (Number(answer.headers.get("Retry-After")) || 2), piece);
