@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, final
 
 from nas.standing import LATELY, Standing, current, update
-from nas.summary import budget, state
+from nas.summary import budget, objectives, state
+from workers.errors import DamagedError
 from workers.trial import Json
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Board:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._known: dict[tuple[str, float], Standing] = {}  # by search, and when it was created
+        self._known: dict[tuple[str, float], Standing | None] = {}  # by search, and when it was created
 
     def look(self, now: float | None = None) -> list[dict[str, Json]]:
         """One record for each search: state, counts, best, pace, slots, and who drives it."""
@@ -34,11 +35,16 @@ class Board:
         self._known = {(header.search, header.created): self._followed(header) for header in shown}
         return [_row(header, self._known[header.search, header.created], now) for header in shown]
 
-    def _followed(self, header: Header) -> Standing:
-        known = self._known.get((header.search, header.created))
-        if known is None:
-            return current(self._log, header)
-        update(known, self._log, header.search)
+    def _followed(self, header: Header) -> Standing | None:
+        """Where it stands; None where its journal is damaged, which is not read again."""
+        key = (header.search, header.created)
+        try:
+            if key not in self._known:
+                return current(self._log, header)
+            if (known := self._known[key]) is not None:
+                update(known, self._log, header.search)
+        except DamagedError:
+            return None
         return known
 
 
@@ -46,8 +52,9 @@ def _shown(header: Header, now: float) -> bool:
     return state(header) == "running" or now - max(header.heartbeat, header.created) < RECENT
 
 
-def _row(header: Header, known: Standing, now: float) -> dict[str, Json]:
-    stands, drives, history = state(header), state(header) == "running", known.history
+def _row(header: Header, found: Standing | None, now: float) -> dict[str, Json]:
+    known = found or Standing(objectives(header.job))
+    stands, drives, history = state(header) if found else "damaged", state(header) == "running", known.history
     metric = known.goals[0].metric if known.goals else None
     best = known.best
     return {

@@ -9,11 +9,12 @@ import re
 import select
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,29 @@ def test_of_a_long_search_only_what_came_behind_its_standing_is_read(log: Log, m
     assert {**row, "heard": 0.0} == {**expected, "heard": 0.0}
     log.append("cells", epoch, told(38, 40, ago=10.0))
     assert board.look()[0]["done"] == 40
+
+
+def test_a_damaged_journal_is_a_row_and_hides_no_other(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.append("cells", begin(log), told(0, 10))
+    begin(log, "spoiled")
+    assert log.folder is not None
+    (log.folder / "broken").mkdir()
+    (log.folder / "broken" / "journal.sqlite").write_bytes(b"SQLite format 3\x00" + b"nonsense" * 900)
+    with closing(sqlite3.connect(log.folder / "spoiled" / "journal.sqlite")) as file, file:
+        file.execute("UPDATE entry SET body = replace(body, '4', '5') WHERE kind = 'slots'")
+    board = Board(log)
+    entries, read = log.entries, list[str]()
+
+    def counted(search: str, **options: Any) -> Iterator[Entry]:
+        read.append(search)
+        return entries(search, **options)
+
+    monkeypatch.setattr(log, "entries", counted)
+    for _ in range(3):
+        states = {row["search"]: (row["state"], row["done"]) for row in board.look()}
+        assert states == {"cells": ("running", 10), "spoiled": ("damaged", 0), "broken": ("damaged", 0)}
+    assert read.count("spoiled") == 1
+    assert "damaged" in CliRunner().invoke(application(), ["top"]).stdout
 
 
 def test_another_search_of_the_same_name_is_another_row(log: Log) -> None:
