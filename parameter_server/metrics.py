@@ -50,6 +50,11 @@ class Described:
     kind: str
     text: str
 
+    @property
+    def full(self) -> str:
+        """The name as it is scraped."""
+        return f"{PREFIX}{self.name}{'_total' if self.kind == 'counter' else ''}"
+
     def family(self, shards: Sequence[Statistics], labels: Mapping[str, str]) -> Metric:
         """The metric with the values of these shards, which all have these `labels` beside their number."""
         name, names, same = PREFIX + self.name, [*labels, "shard"], list(labels.values())

@@ -272,7 +272,7 @@ def registered(server: Prometheus) -> None:
     metadata = server.get("metadata")
     strategys = ("nas_surrogate_rank_correlation",)  # of other strategies
     kinds = {name: kind for name, kind in names().items() if name not in strategys}
-    kinds |= {PREFIX + one.name + ("_total" if one.kind == "counter" else ""): one.kind for one in DESCRIBED}
+    kinds |= {one.full: one.kind for one in DESCRIBED}
     found = {name: one[0]["type"] for name, one in metadata.items() if name.startswith("nas_")}
     assert found == {**kinds, PREFIX + "up": "gauge"}
     assert all(one[0]["help"] for name, one in metadata.items() if name in found)

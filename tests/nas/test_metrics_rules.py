@@ -29,7 +29,7 @@ RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 KNOWN = {
     **names(),
     PREFIX + UP: "gauge",
-    **{PREFIX + one.name + ("_total" if one.kind == "counter" else ""): one.kind for one in DESCRIBED},
+    **{one.full: one.kind for one in DESCRIBED},
 }
 
 
@@ -150,9 +150,8 @@ def test_the_table_in_the_docs_is_that_of_the_registry() -> None:
     told = [(f"nas_{one.name}", one.kind, (), one.text) for one in TOLD]
     shards = [(PREFIX + UP, "gauge", ("store", "shard"), ANSWERED)]
     for one in DESCRIBED:
-        name = PREFIX + one.name + ("_total" if one.kind == "counter" else "")
         label = (LABELS[one.field],) if one.field in LABELS else ()
-        shards.append((name, one.kind, ("store", "shard", *label), one.text))
+        shards.append((one.full, one.kind, ("store", "shard", *label), one.text))
     found = [(name, kind, tuple(re.findall(r"`(\w+)`", labels)), text) for name, kind, labels, text in rows]
     assert found == [*driver, *told, *shards]
 
