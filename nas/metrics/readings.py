@@ -74,7 +74,8 @@ class Readings:
         with self._changed:
             before, self._wanted = self._read, True
             self._changed.wait_for(lambda: self._over or self._read > before, PATIENCE)
-            return {**self._of_trials(), **self._of_the_driver(), **self._of_the_strategy()}
+            read = {**self._of_trials(), **self._of_the_driver(), **self._of_the_strategy()}
+        return {**read, **self._of_the_disks()}  # which may hang: the driver does not wait for them
 
     def _of_trials(self) -> Values:
         counts, goals = self._counts, [objective.metric for objective in self._watched.objectives]
@@ -96,13 +97,6 @@ class Readings:
     def _of_the_driver(self) -> Values:
         timing, job, known = self._watched.timing, self._watched.job, versions()
         busy, idle = self._slots
-        free: Series = []
-        size: Series = []
-        for place, path in self._places.items():
-            with suppress(OSError):
-                room = shutil.disk_usage(next(one for one in (path, *path.parents) if one.exists()))
-                free.append(((place,), float(room.free)))
-                size.append(((place,), float(room.total)))
         named = tuple(name_of(job.get(key)) for key in ("task", "space", "strategy", "pool"))
         build = (known.get("cellwright", ""), known["python"], known.get("torch", ""), known.get("ray", ""))
         return {
@@ -111,14 +105,22 @@ class Readings:
             "journal_commit_seconds": one(timing.commit),
             "slots": [(("busy",), float(busy)), (("idle",), float(idle))],
             "store_shards": [((store,), float(self.stores.get(store, 0))) for store in STORES],
-            "filesystem_free_bytes": free,
-            "filesystem_size_bytes": size,
             "search_state": [((state,), float(state == self._state)) for state in STATES],
             "search_info": [(named, 1.0)],
             "driver_epoch": one(self._driver[0]),
             "driver_start_timestamp_seconds": one(self._driver[1]),
             "build_info": [(build, 1.0)],
         }
+
+    def _of_the_disks(self) -> Values:
+        free: Series = []
+        size: Series = []
+        for place, path in self._places.items():
+            with suppress(OSError):
+                room = shutil.disk_usage(next(one for one in (path, *path.parents) if one.exists()))
+                free.append(((place,), float(room.free)))
+                size.append(((place,), float(room.total)))
+        return {"filesystem_free_bytes": free, "filesystem_size_bytes": size}
 
     def _of_the_strategy(self) -> Values:
         return {metric.name: one(self._told[metric.name]) for metric in TOLD if metric.name in self._told}

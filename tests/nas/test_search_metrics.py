@@ -232,6 +232,31 @@ def test_a_turn_that_nobody_asks_in_looks_at_nothing(tmp_path: Path) -> None:
         readings.turn(history, Still())
 
 
+def test_a_disk_that_hangs_keeps_a_scrape_and_not_the_driver(
+    tmp_path: Path, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, back = Event(), Event()
+
+    def usage(path: Path) -> None:
+        asked.set()
+        back.wait(60)
+        raise OSError("the server is back, and knows no such folder")
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    readings = Readings(watched(tmp_path))
+    scrape = Thread(target=scraped, args=(readings,))
+    scrape.start()
+    try:
+        assert asked.wait(20)
+        turns = Thread(target=readings.turn, args=(History(), Still()))
+        turns.start()
+        turns.join(20)
+        assert not turns.is_alive()
+    finally:
+        back.set()
+        scrape.join(20)
+
+
 def test_a_search_with_the_watcher_says_what_its_journal_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two drivers; the second begins with the first one's trials."""
     pages: list[tuple[Samples, str]] = []
