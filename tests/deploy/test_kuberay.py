@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from typing import Any
 
 import kubernetes_validate
 import pytest
-from deployment import DEPLOY, constraint, documents, schema, strings
+import yaml
+from deployment import DEPLOY, ROOT, constraint, documents, schema, strings
 from jsonschema import Draft202012Validator
 
 FOLDER = DEPLOY / "kuberay"
@@ -114,6 +116,18 @@ def test_prometheus_finds_ports_that_pods_have() -> None:
         assert monitors["cellwright-drivers"]["podMetricsEndpoints"][0]["port"] in ports[0]
     (endpoint,) = monitors["cellwright-drivers"]["podMetricsEndpoints"]
     assert (endpoint["scheme"], "authorization" in endpoint) == ("https", True)
+
+
+def test_the_operator_is_given_the_rules_as_they_are() -> None:
+    (command,) = re.findall(
+        r"^\(printf.*?\) \| kubectl", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    said = subprocess.run(["sh", "-c", command.removesuffix("| kubectl")], cwd=ROOT, capture_output=True, check=True)
+    resource = yaml.safe_load(said.stdout)
+    assert resource["kind"] == "PrometheusRule"
+    assert resource["spec"] == yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())
+    labels = next(one["metadata"]["labels"] for _, one in ALL if one["kind"] == "PodMonitor")
+    assert resource["metadata"]["labels"].items() <= labels.items()
 
 
 def test_whoever_needs_the_cluster_is_let_in_and_nobody_elses_pods() -> None:
