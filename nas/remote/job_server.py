@@ -20,6 +20,7 @@ PATIENCE = 10.0  # seconds to wait for somebody who listens
 BEGINNING = 60.0  # seconds that a head may take from its first answer to its first job
 NO_AGENT = "No available agent"
 TAKEN = "already exists"
+BEHIND = (502, 503, 504)  # what stands before the head, and does not reach it
 NAMED = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # which Ray would prefer to the address that it is given
 
 
@@ -49,14 +50,16 @@ class JobServer:
         """Have the cluster run `entrypoint`; the id of the job, `name` or a variation that is not taken yet."""
         with self._explained():
             given = {"runtime_env": dict(runtime_env), "metadata": dict(metadata)}
+            taken: set[str] = set()
             while True:
-                taken = {job.submission_id for job in self._client.list_jobs()}
+                taken |= {job.submission_id for job in self._client.list_jobs()}
                 number = next(number for number in range(1, len(taken) + 2) if _numbered(name, number) not in taken)
                 try:
                     return self._accepted(entrypoint, _numbered(name, number), given)
                 except RuntimeError as error:
                     if TAKEN not in str(error):
-                        raise  # otherwise somebody else was faster
+                        raise
+                    taken.add(_numbered(name, number))  # somebody else was faster
 
     def _accepted(self, entrypoint: str, name: str, given: Mapping[str, Json]) -> str:
         """Submit; a head that has only just begun takes no jobs until its agent is there, which is waited for."""
@@ -126,7 +129,7 @@ def _explanation(address: str, error: Exception) -> UserError:
         )
     if "ray[default]" in text:
         return UserError("submitting needs ray[default]: pip install 'cellwright[cluster]'")
-    if isinstance(error, ConnectionError) or "Connection" in kind:
+    if "Connection" in kind or "Timeout" in kind or any(f"status code {code}" in text for code in BEHIND):
         return AwayError(
             f"the cluster at {address} does not answer any more, and may have taken the job (`nas status` says whether "
             f"the search runs): {text[:300]}"

@@ -213,7 +213,7 @@ def _answered(submission: Submission, header: Header, log: Log) -> bool:
     invitation = submission.invitation
     try:
         answer = Artifacts.open(place(log, header)).get_whole(submission.search, invitation.answer)
-    except UserError:
+    except (UserError, OSError):  # not there yet, or the store is away for a moment
         return False
     return header.driver is not None and answer == signed(invitation, header.driver).encode()
 

@@ -188,6 +188,10 @@ def test_what_is_too_large_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has 2 files of"):
         pack(tmp_path, most_files=1)
     pack(tmp_path, most_bytes=3011)
+    with (tmp_path / "video.mp4").open("wb") as opened:
+        opened.truncate(5 << 30)
+    with pytest.raises(UserError, match=r"3 files of 5 GiB .* video\.mp4 \(5 GiB\)"):
+        pack(tmp_path)  # whose bytes are not read
 
 
 @contextmanager

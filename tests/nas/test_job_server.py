@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 
 from nas.remote import job_server
-from nas.remote.job_server import JobServer
+from nas.remote.job_server import AwayError, JobServer
 from workers.errors import UserError
 
 NO_AGENT = "No available agent to submit job, please try again later.."
@@ -24,7 +25,7 @@ class Beginning:
         self.asked: list[str] = []
 
     def list_jobs(self) -> list[Any]:
-        return [SimpleNamespace(submission_id=name) for name in self.asked if self.said != NO_AGENT]
+        return [SimpleNamespace(submission_id="nas-try")] if self.said != NO_AGENT and self.asked else []
 
     def submit_job(self, submission_id: str, **given: Any) -> str:
         self.asked.append(submission_id)
@@ -60,6 +61,24 @@ def test_where_somebody_else_was_faster_the_next_name_is_taken(submitted: Any) -
     head = Beginning(2, "ValueError: Job with submission_id nas-try already exists. Please use a different one.")
     assert submitted(head) == "nas-try-3"
     assert head.asked == ["nas-try", "nas-try-2", "nas-try-3"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError("reset"),
+        requests.exceptions.ConnectionError("refused"),
+        requests.exceptions.ReadTimeout("nothing came"),
+        RuntimeError("Request failed with status code 503: no upstream."),
+    ],
+)
+def test_a_head_that_is_not_reached_may_have_the_job(submitted: Any, error: Exception) -> None:
+    class Away(Beginning):
+        def submit_job(self, submission_id: str, **given: Any) -> str:
+            raise error
+
+    with pytest.raises(AwayError, match="may have taken the job"):
+        submitted(Away(0))
 
 
 def test_a_number_in_a_message_is_no_refusal_of_the_token(submitted: Any) -> None:
