@@ -139,28 +139,26 @@ STRATEGY: Final = Row(
 DRIVER: Final = Row(
     "Driver",
     (
+        stat("Driver", "How often a driver took the search over.", of("nas_driver_epoch"), width=6),
+        stat(
+            "Since", "How long this driver has driven.", f"time() - {of('nas_driver_start_timestamp_seconds')}", "s",
+            now=True, width=6,
+        ),
+        named("Search", "Its strategy.", of("nas_search_info"), "{{strategy}}", width=6),
+        named("Version", "Of Cellwright.", of("nas_build_info"), "{{version}}", width=6),
         Panel(
-            "Slots", "Places for trials at workers.", (Query(of("nas_slots"), "{{state}}"),), stacked=True, width=6,
+            "Slots", "Places for trials at workers.", (Query(of("nas_slots"), "{{state}}"),), stacked=True,
             colours={"busy": GOOD, "idle": "gray"},
         ),
-        Panel(
-            "Commits", "Time of a commit to the journal.", percentiles("nas_journal_commit_seconds"), unit="s", width=6,
-        ),
+        Panel("Commits", "Time of a commit to the journal.", percentiles("nas_journal_commit_seconds"), unit="s"),
         Panel(
             "Room", "What is left on the disks of journal and artifacts.",
             (
                 Query(of("nas_filesystem_free_bytes"), "{{place}}"),
                 Query(of("nas_filesystem_size_bytes"), "{{place}}, in all"),
             ),
-            unit="bytes", width=6,
+            unit="bytes",
         ),
-        stat("Driver", "How often a driver took the search over.", of("nas_driver_epoch")),
-        stat(
-            "Since", "How long this driver has driven.", f"time() - {of('nas_driver_start_timestamp_seconds')}", "s",
-            now=True,
-        ),
-        named("Search", "Its strategy.", of("nas_search_info"), "{{strategy}}"),
-        named("Version", "Of Cellwright.", of("nas_build_info"), "{{version}}"),
     ),
 )  # fmt: skip
 STORE: Final = Row(

@@ -216,6 +216,8 @@ def test_no_panel_covers_another_and_numbers_are_unique() -> None:
         assert boxes.isdisjoint(cells), panel["title"]
         assert max(x for x, _ in cells) < 24
         boxes |= cells
+    lines = {panel["gridPos"]["y"] for panel in made}
+    assert all((23, line) in boxes for line in lines), "a line that is not full"
 
 
 def test_every_query_of_the_dashboard_is_one_that_prometheus_takes(promtool: str, tmp_path: Path) -> None:
