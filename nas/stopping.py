@@ -13,17 +13,21 @@ if TYPE_CHECKING:
 BEFORE = "a user asked for it before it began"
 
 
+class IdleError(UserError):
+    """There is nothing to stop."""
+
+
 def stop(search: str, log: Log) -> bool:
     """Whether a driver was asked to finish what runs, and to stop.
 
-    False where none had begun: then the search is stopped, and a driver that was on its way ends at once. `UserError`
+    False where none had begun: then the search is stopped, and a driver that was on its way ends at once. `IdleError`
     where there is nothing to stop.
     """
     if log.header(search).state == "created" and _stopped(search, log):
         return False
     header = log.header(search)
     if not header.driven():
-        raise UserError(f"{search} is {state(header)}: only a search that runs, or has not begun, can be stopped")
+        raise IdleError(f"{search} is {state(header)}: only a search that runs, or has not begun, can be stopped")
     log.request(search, "stop", {})
     return True
 

@@ -13,7 +13,6 @@ from nas import stopping
 from nas.dashboard.refusal import Refusal
 from nas.dashboard.studio import Studio
 from nas.log import Log
-from workers.errors import UserError
 from workers.trial import Json
 
 LIMITS = ("trials", "epochs", "seconds")
@@ -29,10 +28,9 @@ class Actions:
 
     def stop(self, search: str) -> str:
         """Let a running search finish the trials that run, and stop; one that has not begun will not."""
-        self.log.header(search)
         try:
             begun = stopping.stop(search, self.log)
-        except UserError as error:
+        except stopping.IdleError as error:
             raise Refusal(409, "It does not run", f"{error}.") from None
         what = "will stop when the trials that run have ended" if begun else "is stopped: it had not begun"
         return f"{search} {what}; nas resume {search} goes on."
