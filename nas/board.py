@@ -30,10 +30,11 @@ class Board:
     def look(self, now: float | None = None) -> list[dict[str, Json]]:
         """One record for each search: state, counts, best, pace, slots, and who drives it."""
         now = time.time() if now is None else now
-        shown = [header for header in self._log.searches() if _shown(header, now)]
-        shown.sort(key=lambda header: (state(header) != "running", -header.created))
-        self._known = {(header.search, header.created): self._followed(header) for header in shown}
-        return [_row(header, self._known[header.search, header.created], now) for header in shown]
+        states = [(header, state(header)) for header in self._log.searches()]  # now: to read all may take a minute
+        shown = [(header, stands) for header, stands in states if _shown(header, stands, now)]
+        shown.sort(key=lambda one: (one[1] != "running", -one[0].created))
+        self._known = {(header.search, header.created): self._followed(header) for header, _ in shown}
+        return [_row(header, stands, self._known[header.search, header.created], now) for header, stands in shown]
 
     def _followed(self, header: Header) -> Standing | None:
         """Where it stands; None where its journal is damaged, which is not read again."""
@@ -48,18 +49,18 @@ class Board:
         return known
 
 
-def _shown(header: Header, now: float) -> bool:
-    return state(header) == "running" or now - max(header.heartbeat, header.created) < RECENT
+def _shown(header: Header, stands: str, now: float) -> bool:
+    return stands == "running" or now - max(header.heartbeat, header.created) < RECENT
 
 
-def _row(header: Header, found: Standing | None, now: float) -> dict[str, Json]:
+def _row(header: Header, stands: str, found: Standing | None, now: float) -> dict[str, Json]:
     known = found or Standing(objectives(header.job))
-    stands, drives, history = state(header) if found else "damaged", state(header) == "running", known.history
+    drives, history = stands == "running", known.history
     metric = known.goals[0].metric if known.goals else None
     best = known.best
     return {
         "search": header.search,
-        "state": stands,
+        "state": stands if found else "damaged",
         "done": known.ended,
         "budget": budget(header, history).get("trials"),
         "running": len(history.running) if drives else 0,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 TITLES = ("search", "state", "trials", "running", "best", "per hour", "slots", "improved", "driver")
 RIGHT = ("trials", "running", "per hour", "slots", "improved")
+CUT = ("search", "best", "driver")  # first, where the terminal has no room
+WIDE = 100  # letters; narrower ones are not shown:
+DROPPED = ("improved", "driver")
 STYLES = {"running": "green", "failed": "red", "abandoned": "red", "damaged": "red"}
 
 
@@ -56,14 +59,14 @@ def _follow(board: Board, interval: float) -> None:
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         try:
             while True:
-                live.update(_frame(board.look()), refresh=True)
+                live.update(_frame(board.look(), console.width), refresh=True)
                 if pressed(interval) in ("q", "Q", "\x03", "\x04"):
                     return
         except KeyboardInterrupt:
             return
 
 
-def _frame(rows: list[dict[str, Any]]) -> RenderableType:
+def _frame(rows: list[dict[str, Any]], width: int) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -72,11 +75,12 @@ def _frame(rows: list[dict[str, Any]]) -> RenderableType:
     busy, slots = sum(row["running"] for row in rows), sum(row["slots"] for row in rows)
     head = Text.assemble((f"{running} running", "bold"), f", {busy} of {slots} slots busy")
     grid = Table(box=None, pad_edge=False, header_style="dim")
-    for title in TITLES:
-        grid.add_column(title, justify="right" if title in RIGHT else "left", no_wrap=True)
+    shown = [title for title in TITLES if width >= WIDE or title not in DROPPED]
+    for title in shown:
+        grid.add_column(title, justify="right" if title in RIGHT else "left", no_wrap=title not in CUT)
     for row in rows:
-        cells = _cells(row)
-        grid.add_row(cells[0], Text(cells[1], style=STYLES.get(cells[1], "dim")), *cells[2:])
+        cells, styles = dict(zip(TITLES, _cells(row), strict=True)), {"state": STYLES.get(row["state"], "dim")}
+        grid.add_row(*(Text(cells[one], styles.get(one, ""), no_wrap=True, overflow="ellipsis") for one in shown))
     return Group(head, grid if rows else Text("No search runs here.", style="dim"), Text("q ends this", style="dim"))
 
 
@@ -86,7 +90,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     from nas.quantities import duration, score
 
     of = f" of {row['budget']}" if row["budget"] is not None else ""
-    best = "-" if row["best"] is None else f"{row['metric']} {score(row['metric'], row['best'])}"
+    best = "-" if row["best"] is None else f"{score(row['metric'], row['best'])} {row['metric']}"
     pace = "-" if row["trials_per_hour"] is None else f"{row['trials_per_hour']:,.0f}"
     slots = f"{row['running']}/{row['slots']}" if row["slots"] else "-"
     improved = "-" if row["since_improvement"] is None else f"{duration(max(0.0, row['since_improvement']))} ago"

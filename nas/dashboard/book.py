@@ -102,20 +102,19 @@ class Book:
             if began < self._due and self.ready.is_set():
                 return
             before = self.count
-            header = self.log.header(self.search)
-            if header.created != self.header.created:
+            if self.log.header(self.search).created != self.header.created:
                 self.replaced = True
                 return
-            self.header = header
             for entry in self.log.entries(self.search, after=self._sequence):
                 self._take(entry)
                 self._sequence = entry.sequence
                 self.count += 1
+            self.header = self.log.header(self.search)  # after that, which may take a minute: is its driver alive?
             now = self.state
             if self.count != before or now != self._state:
                 self.version += 1
             self._state = now
-            self._due = due(began)
+            self._due = due(began if self.ready.is_set() else time.monotonic())  # all is read once only
             self.ready.set()
 
     def fail(self, error: Exception, began: float) -> None:

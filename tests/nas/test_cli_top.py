@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -21,14 +22,16 @@ from typing import Any
 import pytest
 from histories import JOB, Invented
 from postgres_server import BINARIES, MISSING, postgres_server
+from rich.console import Console
 from typer.testing import CliRunner
 
 from nas.board import Board
 from nas.cli.app import application
+from nas.cli.top import _frame
 from nas.history import Entry
 from nas.home import open_log
-from nas.log import Log
-from nas.standing import current, snapshot
+from nas.log import Header, Log
+from nas.standing import Standing, current, snapshot
 
 TRIALS = 40
 STEP = 60.0  # seconds between two entries of a trial
@@ -163,6 +166,19 @@ def test_a_damaged_journal_is_a_row_and_hides_no_other(log: Log, monkeypatch: py
     assert "damaged" in CliRunner().invoke(application(), ["top"]).stdout
 
 
+def test_a_driver_is_not_gone_while_its_journal_is_read(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look at long journals may take longer than a heartbeat is good for."""
+    log.append("cells", begin(log), told(0, 10))
+    late = time.time() + 60
+
+    def slow(log: Log, header: Header) -> Standing:
+        monkeypatch.setattr("nas.log.time.time", lambda: late)
+        return current(log, header)
+
+    monkeypatch.setattr("nas.board.current", slow)
+    assert [row["state"] for row in Board(log).look()] == ["running"]
+
+
 def test_another_search_of_the_same_name_is_another_row(log: Log) -> None:
     epoch, board = begin(log), Board(log)
     log.append("cells", epoch, told(0, 20))
@@ -211,7 +227,19 @@ def test_one_frame_is_a_table(log: Log) -> None:
         "improved",
         "driver",
     ]
-    assert re.match(rf"cells\s+running\s+10 of 100\s+0\s+accuracy {best(10):.2%}\s+0\s+0/4\s+\d+ min", row)
+    assert re.match(rf"cells\s+running\s+10 of 100\s+0\s+{best(10):.2%} accuracy\s+0\s+0/4\s+\d+ min", row)
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_long_names_leave_room_for_numbers(log: Log, width: int) -> None:
+    name = "as-long-a-name-as-people-give-who-name-searches-by-machine-and-by-date-gpu-node-17-2026-11-20"
+    log.append(name, begin(log, name), told(0, 10))
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(_frame([{**row, "metric": "mean_absolute_percentage_error"} for row in Board(log).look()], width))
+    text = console.export_text()
+    timed = ("min", "ago") if width > 80 else ()
+    for whole in ("as-lo", "running", "10 of 100", f"{best(10):.4f}"[:4], "0/4", *timed):
+        assert whole in text
 
 
 @pytest.mark.parametrize("ends", ["q", "\x03", "hangs up"])

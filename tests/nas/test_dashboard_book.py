@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from histories import JOB, Invented
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.dashboard.book import Book
+from nas.dashboard.book import PAUSE, Book
 from nas.dashboard.course import Edge
 from nas.dashboard.ledger import PAGE, Ledger, Query
 from nas.dashboard.occupancy import BINS, Occupancy, Span, lanes
@@ -333,3 +334,21 @@ def test_a_search_that_is_opened_waits_for_no_list(log: Log) -> None:
     finally:
         held.set()
         shelf.close()
+
+
+def test_a_long_first_reading_makes_nothing_old(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its driver goes on meanwhile; and what is written then is read soon, not after ten times as long."""
+    epoch, entries, clock = begin(log), log.entries, time.monotonic
+    book = Book(log, "cells-7")
+
+    def slow(search: str, after: int = 0) -> Iterator[Entry]:
+        yield from entries(search, after)
+        monkeypatch.setattr("nas.dashboard.book.time.monotonic", lambda: clock() + 60)
+        monkeypatch.setattr("nas.log.time.time", lambda: started + 60)
+        log.heartbeat("cells-7", epoch)
+
+    started = time.time()
+    monkeypatch.setattr(log, "entries", slow)
+    book.catch_up()
+    assert book.state == "running"
+    assert book._due - time.monotonic() <= PAUSE
