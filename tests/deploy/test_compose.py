@@ -63,6 +63,12 @@ def test_what_is_named_is_there(name: str) -> None:
         assert not word.endswith(".sh") or (DEPLOY / word).is_file()
 
 
+def test_jobs_are_in_the_folder_where_the_command_is_said() -> None:
+    """Compose takes a relative path to begin at its file, wherever it is called."""
+    assert SERVICES["cli"]["volumes"][-1] == "${JOBS:-${PWD}}:/jobs"
+    assert "WORKDIR /jobs" in (DEPLOY / "Dockerfile").read_text()
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_our_containers_may_do_little(name: str) -> None:
     service = SERVICES[name]
