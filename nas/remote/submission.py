@@ -145,11 +145,11 @@ def await_driver(submission: Submission, log: Log, server: JobServer, patience: 
     Or until the search was stopped. False where the cluster has not begun the job within `patience` seconds.
     `UserError` says why the driver refused: another one that was sent at the same time may have been faster.
     """
-    began = alone = time.monotonic()  # when it was last certain that another than ours may have the search
+    began = silent = time.monotonic()  # since when ours runs, the search is driven, and there is no answer
     while True:
         over = server.ended(submission.job)
         header = log.header(submission.search)
-        taken = header.epoch > submission.before
+        taken = header.epoch > submission.before  # by ours, another that was sent, or who has stopped it
         if taken and (header.state == "stopped" or _answered(submission, header, log)):
             return True
         if over:
@@ -157,8 +157,8 @@ def await_driver(submission: Submission, log: Log, server: JobServer, patience: 
         now, waiting = time.monotonic(), server.pending(submission.job)
         if waiting and now > began + patience:
             return False
-        alone = alone if taken and not waiting else now
-        if now > alone + SILENCE:
+        silent = silent if taken and not waiting else now
+        if now > silent + SILENCE:
             raise UserError(_unseen(submission, header, log))
         time.sleep(LOOK)
 
