@@ -138,7 +138,7 @@ def test_whoever_never_asks_to_the_end_keeps_nobody_waiting(
         began = time.monotonic()
         for _ in range(3):
             assert asked(url, f"Bearer {TOKEN}", context if encrypted else None)[0] == 200
-        assert time.monotonic() - began < SLOWEST / 2
+        assert time.monotonic() - began < SLOWEST  # nobody was waited for
         for one in silent:
             one.close()
 
