@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from itertools import accumulate, pairwise
@@ -17,7 +18,9 @@ from workers.errors import UserError
 from workers.plugins import Spec
 from workers.pool import Event, Notice, Slots
 from workers.pools.allowance import Allowance, Unlimited
+from workers.pools.footing import LATELY, Footing
 from workers.pools.leased import Leased
+from workers.pools.lookout import Lookout, Sight, Silence
 from workers.pools.nodes import Cluster, Node
 from workers.pools.ray import Ray
 from workers.pools.reason import in_a_line
@@ -271,3 +274,29 @@ def test_a_head_that_is_gone_is_not_asked_for_workers(desk: Desk, clock: list[fl
     clock[0] += 1.0
     pool.wait()
     assert len(desk.hired) == 2
+
+
+def test_a_head_is_knocked_at_before_it_is_asked_for_workers() -> None:
+    """It may have died since the last look, together with the worker that is to be replaced."""
+    now = time.monotonic()
+    lookout, footing = object.__new__(Lookout), object.__new__(Footing)
+    vars(footing).update(_lookout=lookout)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        vars(lookout).update(_head=head.getsockname(), sight=Sight(Cluster(), now), _silence=Silence(now))
+        assert footing.hires(now)
+        assert not footing.hires(now + LATELY + 1), "it listens, and was not heard for long"
+    assert not footing.hires(now)
+
+
+def test_nothing_is_asked_of_a_cluster_that_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To kill an actor that is not yet known to its head is to wait for that head."""
+    pool = Ray(Setup("s", Spec("x:y")))
+    pool.wait(0.0)
+    first, desk.hired = desk.hired, []
+    monkeypatch.setattr("workers.pools.ray.ray.kill", lambda _: pytest.fail("the head is dead"))
+    monkeypatch.setattr("workers.pools.ray.SURVEY", 0.0)
+    vars(pool).update(_next_survey=0.0)
+    monkeypatch.setattr(desk, "abandoned", lambda _: True)
+    said = [event.text for event in pool.wait(0.0) if isinstance(event, Notice)]
+    assert said == ["a process of the Ray cluster on this machine died: begun anew, and what ran is issued again"]
+    assert (len(first), len(desk.hired)) == (2, 2)

@@ -54,8 +54,9 @@ class Footing:
         self._lookout.demand([share] * slots)
 
     def hires(self, now: float) -> bool:
-        """Whether the head can be asked for actors, as far as one knows."""
-        return self._lookout.sight.head is Answer.OPEN and self._lookout.away(now) < LATELY
+        """Whether the head can be asked for actors: it was heard lately, and lets one in at this moment."""
+        lately = self._lookout.sight.head is Answer.OPEN and self._lookout.away(now) < LATELY
+        return lately and self._lookout.knock() is Answer.OPEN
 
     def abandoned(self, now: float) -> bool:
         """Whether the raylet that this process hangs on is dead, or our own head; `UserError` if it is another's."""

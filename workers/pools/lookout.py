@@ -72,6 +72,10 @@ class Lookout:
         """The seconds for which the head has been silent while this process listened; asked at each survey."""
         return self._silence.at(now, self.sight.heard)
 
+    def knock(self) -> Answer:
+        """How the head answers at this moment; on a cluster that is well within a millisecond."""
+        return knock({"head": self._head})["head"]
+
     def demand(self, bundles: Sequence[Mapping[str, float]]) -> None:
         """Have the autoscaler, where there is one, make room for all `bundles` at once; for none, as it was before."""
         if bundles or self._demand is not None:
@@ -81,7 +85,7 @@ class Lookout:
         """End the thread, and withdraw what was demanded."""
         self._ended.set()
         self._thread.join(STOPPING)
-        if self._asked and not self._thread.is_alive() and knock({"head": self._head})["head"] is Answer.OPEN:
+        if self._asked and not self._thread.is_alive() and self.knock() is Answer.OPEN:
             with suppress(Exception):  # the cluster is going away
                 request_resources(bundles=[])
 
@@ -94,7 +98,7 @@ class Lookout:
             pause = max(0.0, PERIOD - (time.monotonic() - began))
 
     def _look(self) -> None:
-        head = knock({"head": self._head})["head"]
+        head = self.knock()
         if head is not Answer.OPEN:
             self.sight = Sight(self.sight.cluster, self.sight.heard, head)
             return
@@ -104,7 +108,7 @@ class Lookout:
             node["NodeID"]: (node["NodeManagerAddress"], node["NodeManagerPort"]) for node in records if node["Alive"]
         }
         answers = knock(doors)
-        silent = self._liveness.round(answers, head=knock({"head": self._head})["head"] is Answer.OPEN)
+        silent = self._liveness.round(answers, head=self.knock() is Answer.OPEN)
         self.sight = Sight(Cluster.of(records, draining, silent), heard)
         if self._demand != self._asked:
             self._asked = self._demand

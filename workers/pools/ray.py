@@ -235,7 +235,7 @@ class Ray(Pool):
             slots[place].drain()
         for place in do.dismissed:
             self._drop(slots[place], "", now, idle=True)
-        if self._footing.hires(now):
+        if do.hires and self._footing.hires(now):
             for _ in range(self._starts.allowed(do.hires, now)):
                 self._hire()
         if do.drained or do.leaving or do.staying:
@@ -262,19 +262,20 @@ class Ray(Pool):
     def _begin_anew(self, now: float) -> None:
         """Start our cluster again, or join again."""
         for slot in list(self._slots):
-            self._drop(slot, "the raylet of this machine died", now)
+            self._drop(slot, "the raylet of this machine died", now, end=False)  # by a head that may be dead
         self._footing.leave()
         self._footing = Footing(*self._terms)
         self._say("a process of the Ray cluster on this machine died: begun anew, and what ran is issued again")
 
-    def _drop(self, slot: Slot, error: str, now: float, idle: bool = False) -> None:
+    def _drop(self, slot: Slot, error: str, now: float, idle: bool = False, end: bool = True) -> None:
         """Give an actor up; one that had come up is replaced at the next turn, any other at the next survey.
 
         Unless it was `idle` its first attempt is lost; the others had not begun.
         """
         if slot not in self._slots:
             return
-        ray.kill(slot.actor)
+        if end:
+            ray.kill(slot.actor)
         self._slots.remove(slot)
         self._awaited = {reference: other for reference, other in self._awaited.items() if other is not slot}
         lost = 0 if idle else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any, final
 
 import ray
@@ -54,4 +55,10 @@ def hire(setup: str, share: Mapping[str, float], shunned: Collection[str] = ()) 
     options: dict[str, Any] = {"num_cpus": share["CPU"], "num_gpus": share["GPU"], "enable_task_events": False}
     if shunned:
         options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(shunned))})"}
-    return ray.remote(concurrency_groups={PROGRESS: 1})(Actor).options(**options).remote(setup)
+    return _kind().options(**options).remote(setup)
+
+
+@cache
+def _kind() -> Any:
+    """The class of our actors; Ray sends it to the head once, which for another with each actor would wait for it."""
+    return ray.remote(concurrency_groups={PROGRESS: 1})(Actor)
