@@ -15,7 +15,7 @@ from search_spaces.cnn.pnas import PnasSpace
 from search_spaces.decisions import Candidate
 from workers.trial import Result, Trial
 
-SEEDS, BEAM, NOISE = 20, 16, 0.01
+SEEDS, BEAM, NOISE = 10, 16, 0.01
 PAIRS = [("mlp", "list_mle"), ("mlp", "pairwise_hinge"), ("lstm", "l1")]  # the default, a rival, and as published
 SPACE = PnasSpace(blocks=4, operations=("identity", "separable_3x3", "max_pool_3x3", "average_pool_3x3"))
 
