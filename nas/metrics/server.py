@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
-from threading import Condition, Thread
+from threading import Lock, Thread
 from typing import Any, Final, final
 
 from nas.metrics.access import Access, numeric
@@ -39,9 +39,9 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
         self.access, self.page = access, page
         self._context = access.context()
         self._open: dict[socket.socket, bool] = {}  # connections, the oldest first, and whether they have asked
-        self._asked: dict[str, float] = {}  # pages that were read, and when that began the last time
+        self._lock = Lock()
+        self._asked: dict[str, float] = {}  # pages that were read, and when for the last time
         self._born = time.monotonic()
-        self._changed = Condition()
         try:
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -83,21 +83,20 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
                 self._accept()
 
     def linger(self, path: str, seconds: float) -> None:
-        """Wait, but not longer, until a page was read once more, where somebody reads it regularly or may yet come."""
-        now = time.monotonic()
-        with self._changed:
-            if now - self._asked.get(path, self._born) < REGULARLY:
-                self._changed.wait_for(lambda: self._asked.get(path, self._born) >= now, seconds)
+        """Go on answering for so many seconds, where somebody reads a page regularly, or may yet come for it.
 
-    def was_read(self, path: str, began: float) -> None:
-        """Note that somebody who began then has read a page to its end."""
-        with self._changed:
-            self._asked[path] = max(began, self._asked.get(path, self._born))
-            self._changed.notify_all()
+        Not until the next time only: of two who read regularly, both are to see it.
+        """
+        if time.monotonic() - self._asked.get(path, self._born) < REGULARLY:
+            time.sleep(seconds)
+
+    def was_read(self, path: str) -> None:
+        """Note that somebody has read a page to its end."""
+        self._asked[path] = time.monotonic()
 
     def heard(self, request: socket.socket) -> None:
         """Note that a connection has asked for something, and may stay until it is answered."""
-        with self._changed:
+        with self._lock:
             if request in self._open:
                 self._open[request] = True
 
@@ -115,7 +114,7 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
 
     def _admitted(self, request: socket.socket) -> bool:
         """Whether there is room; who only holds a connection, to ask some day or byte by byte, has to make it."""
-        with self._changed:
+        with self._lock:
             if len(self._open) >= AT_ONCE:
                 silent = next((one for one, heard in self._open.items() if not heard), None)
                 if silent is None:
@@ -135,7 +134,7 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
         except OSError:
             pass  # who asked has gone, or speaks something else
         finally:
-            with self._changed:
+            with self._lock:
                 self._open.pop(request, None)
             self.shutdown_request(request)
 
@@ -151,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        began, path = time.monotonic(), self.path.partition("?")[0]
+        path = self.path.partition("?")[0]
         self.server.heard(self.connection)
         if not self.server.access.admits(self.headers.get("Authorization")):
             self._answer(401, b"show the token: Authorization: Bearer TOKEN\n", {"WWW-Authenticate": "Bearer"})
@@ -168,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"nothing is here; metrics are at /metrics\n")
         else:
             self._answer(200, body, {"Content-Type": FORMAT})
-            self.server.was_read(path, began)
+            self.server.was_read(path)
 
     do_HEAD = do_GET  # noqa: N815 - as the library has it
 

@@ -24,7 +24,7 @@ ROOT: Final = "/metrics"
 SHARDS: Final = "/shards/"  # and the store's name, and the shard's number
 DIGITS: Final = 6  # of a shard's number
 PAUSE: Final = 1.0  # seconds between looks for stores
-LAST: Final = 20.0  # seconds that a driver stays for the last scrape; podmonitor.yaml has one every 15
+LAST: Final = 8.0  # seconds that a driver stays for its last scrapes; podmonitor.yaml has one every 5
 
 
 @final
@@ -34,8 +34,8 @@ class MetricsWatcher(Watcher):
     At `host` (loopback) and `port` (0: one that the system chooses); a file in `<home>/prometheus` tells Prometheus
     which. A host that other machines reach needs `token`, a file with the bearer token of scrapes, and the PEM files
     `certificate` and `key`. Who finds a driver by a `port` that the job names, and not by the file, would not see that
-    it ends: it stays until its last state was scraped, 20 seconds at most, and not where nobody has for long. Values
-    are read when they are scraped: a turn that nobody asks in costs a microsecond.
+    it ends: it stays for 8 seconds more, so that its last state is scraped, but not where nobody scrapes. Values are
+    read when they are scraped: a turn that nobody asks in costs a microsecond.
     """
 
     def __init__(

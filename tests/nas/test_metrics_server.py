@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from threading import Event, Semaphore, Thread
+from threading import Event, Semaphore
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -166,29 +166,22 @@ def test_whoever_has_asked_is_answered_however_many_come() -> None:
             server.close()
 
 
-def test_who_reads_regularly_is_waited_for_once_more() -> None:
-    def waits(server: MetricsServer, path: str) -> Thread:
-        thread = Thread(target=server.linger, args=(path, 60.0))
-        thread.start()
-        thread.join(0.2)
-        assert thread.is_alive()
-        return thread
-
+def test_who_reads_regularly_is_waited_for_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as server:
-        began = time.monotonic()
-        url = f"http://127.0.0.1:{server.port}"
-        for _ in range(2):  # who has not come yet within so short a life may come; who has, comes again
-            lingers = waits(server, "/metrics")
-            assert asked(f"{url}/nothing")[0] == 404
-            lingers.join(0.2)
-            assert lingers.is_alive()
-            assert asked(f"{url}/metrics")[0] == 200
-            lingers.join(20)
-            assert not lingers.is_alive()
-        server.linger("/metrics", 0.01)
+        waits: list[float] = []
+        monkeypatch.setattr("nas.metrics.server.time.sleep", waits.append)
+        server.linger("/metrics", 8.0)  # in so short a life somebody may yet come
         server._born -= REGULARLY
-        server.linger("/shards/weights/0", 60.0)  # nobody has ever read that
-        assert time.monotonic() - began < 50
+        server.linger("/metrics", 9.0)  # nobody has ever read it
+        assert asked(f"http://127.0.0.1:{server.port}/metrics")[0] == 200
+        until = time.monotonic() + 20
+        while not server._asked and time.monotonic() < until:  # it is noted when all is sent
+            Event().wait(0.01)
+        server.linger("/shards/weights/0", 9.0)
+        server.linger("/metrics", 8.0)
+        server._asked["/metrics"] -= REGULARLY
+        server.linger("/metrics", 9.0)
+        assert waits == [8.0, 8.0]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import socket
-import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
@@ -293,38 +292,27 @@ def test_a_search_with_the_watcher_says_what_its_journal_says(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("port_named", [True, False])
-def test_a_driver_with_a_port_of_its_own_stays_until_its_end_was_scraped(
+def test_a_driver_with_a_port_of_its_own_stays_to_show_its_end(
     tmp_path: Path, port_named: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     watcher = MetricsWatcher(watched(tmp_path), port=port if port_named else 0)
-    over = Event()
+    monkeypatch.setattr("nas.metrics.readings.PATIENCE", 60.0)  # there is no further turn to wait for
+    shown: list[float] = []
 
-    def ends() -> None:
-        watcher.end(History(), "finished", "")
-        over.set()
-
-    def read() -> Samples:
+    def stay(seconds: float) -> None:
         with urlopen(f"{watcher.address}/metrics", timeout=20) as answer:
-            return parsed(answer.read().decode())[0]
+            samples, _ = parsed(answer.read().decode())
+        shown.append(samples["nas_search_state", (("search", "try"), ("state", "finished"))])
+        assert seconds == LAST
 
+    monkeypatch.setattr("nas.metrics.server.time.sleep", stay)
     try:
-        watcher._readings.look(History(), Still(), "running")
-        with monkeypatch.context() as patched:
-            patched.setattr("nas.metrics.readings.PATIENCE", 0.0)
-            assert read()["nas_search_state", (("search", "try"), ("state", "running"))] == 1
-        while "/metrics" not in watcher._server._asked:  # it is noted when all is sent
-            time.sleep(0.01)
-        thread = Thread(target=ends)
-        thread.start()
-        assert over.wait(0.2 if port_named else 20) == (not port_named)
-        monkeypatch.setattr("nas.metrics.readings.PATIENCE", 60.0)  # there is no further turn to wait for
-        assert read()["nas_search_state", (("search", "try"), ("state", "finished"))] == 1
-        assert over.wait(LAST / 2)
-        thread.join()
+        watcher.end(History(), "finished", "")
     finally:
         watcher.close()
+    assert shown == ([1.0] if port_named else [])
 
 
 def test_what_strategies_tell_is_known_to_the_catalogue() -> None:
