@@ -36,8 +36,7 @@ class Pages:
 
     def searches(self, request: Request) -> Response:
         """The list of searches."""
-        found = {"searches": render("part_searches.html", lines=overview.lines(self.shelf))}
-        return self._page(request, "searches.html", found, title="Searches")
+        return self._page(request, "searches.html", self._searches(), title="Searches")
 
     def search(self, request: Request) -> Response:
         """One search: how it stands, its charts, its trials."""
@@ -106,8 +105,7 @@ class Pages:
         """What of a page is not as `have` says: JSON of changed parts."""
         have = request.query_params.get("have", "")
         if "search" not in request.path_params:
-            found: Mapping[str, str] = {"searches": render("part_searches.html", lines=overview.lines(self.shelf))}
-            return JSONResponse({"parts": parts.changed(found, have)})
+            return JSONResponse({"parts": parts.changed(self._searches(), have)})
         book = self._book(request)
         if not book.ready.is_set():
             return JSONResponse({"reading": book.count})
@@ -135,6 +133,10 @@ class Pages:
         if not self.access.guarded:
             text = "It was started without a token, to look only. `nas dashboard --steer` makes one."
             raise Refusal(403, "This dashboard changes nothing", text)
+
+    def _searches(self) -> Mapping[str, str]:
+        lines, total = overview.lines(self.shelf), len(self.shelf.searches())
+        return {"searches": render("part_searches.html", lines=lines, total=total)}
 
     def _page(self, request: Request, template: str, found: Mapping[str, str], title: str, **about: object) -> Response:
         shown = {name: (tag(html), markup(html)) for name, html in found.items()}

@@ -337,6 +337,14 @@ def test_the_list_needs_no_page_of_a_search_to_have_been_open(log: Log, monkeypa
     assert "60 of 100" in text
 
 
+def test_a_list_that_is_cut_says_so(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two", "three"):
+        log.create(name, dict(JOB), {})
+    assert "The newest" not in client(log).get("/").text
+    monkeypatch.setattr("nas.dashboard.overview.LISTED", 2)
+    assert "The newest 2 of 3" in client(log).get("/").text
+
+
 def _scores(trials: int) -> Iterator[float]:
     records = Invented(trials).history().searched()
     return (record.result.metrics["accuracy"] for record in records if record.result and record.completed)
