@@ -36,12 +36,12 @@ class Paper:
 
 
 def papers(artifacts: Artifacts, search: str, trial: int) -> Sequence[Paper]:
-    """What a trial left; the texts among it are read, pictures are only named."""
+    """What a trial left; the last texts among it are read, pictures and all else are only named."""
     found = [one for one in artifacts.list(search, trial) if NAME.fullmatch(one.name)]
     exhibits = [one for one in found if one.name.startswith(EXHIBIT)]
     others = [one for one in found if not one.name.startswith(EXHIBIT)]
-    older, newer = others[:-SHOWN], others[-SHOWN:]
-    return [*map(_named, older), *(_paper(artifacts, search, one) for one in (*newer, *exhibits[-SHOWN:]))]
+    older, newer = [*others[:-SHOWN], *exhibits[:-SHOWN]], [*others[-SHOWN:], *exhibits[-SHOWN:]]
+    return [*map(_named, older), *(_paper(artifacts, search, one) for one in newer)]
 
 
 def file(artifacts: Artifacts, search: str, trial: int, attempt: int, name: str) -> Response:

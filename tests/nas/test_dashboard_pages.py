@@ -229,6 +229,7 @@ def test_of_many_logs_the_last_are_shown_and_all_are_named(log: Log, monkeypatch
     place, read = Artifacts.open(str(log.folder)), list[str]()
     for attempt in range(1, 61):
         place.put("cells-7", 14, attempt, "trial.log", f"attempt {attempt} said".encode())
+        place.put("cells-7", 14, 60, f"exhibit-{attempt:05}-text.txt", b"written")
     get = Artifacts.get
 
     def counted(self: Artifacts, search: str, trial: int, attempt: int, name: str) -> bytes:
@@ -237,10 +238,11 @@ def test_of_many_logs_the_last_are_shown_and_all_are_named(log: Log, monkeypatch
 
     monkeypatch.setattr(Artifacts, "get", counted)
     files = client(log).get("/searches/cells-7/trials/14/files").text
-    assert len(read) == SHOWN
+    assert len(read) == 2 * SHOWN
     assert "attempt 60 said" in files
     assert "attempt 3 said" not in files
     assert files.count(">trial.log</a>") == 60
+    assert files.count("-text.txt</a>") == 60
 
 
 @pytest.mark.parametrize(
