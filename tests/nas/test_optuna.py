@@ -10,7 +10,8 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from random import Random
 from typing import Any, TypeAlias
 
@@ -25,6 +26,7 @@ from nas.samplers.options import OPTIONS, SAMPLERS
 from nas.samplers.table import Table
 from nas.strategies.optuna import OptunaSearch
 from nas.strategy import Draw, Setting
+from nas.threads import on_one_thread
 from nas.wrappers.deduplicate import Deduplicate
 from search_spaces.decision import Choice, Range, When
 from search_spaces.decisions import Candidate, Decisions
@@ -121,11 +123,14 @@ def asked_of(
 
 @contextmanager
 def calm() -> Iterator[None]:
-    """What Optuna says of its own searches is not news here."""
+    """What Optuna says of its own searches is not news here; on one thread, as ours, its sums come out alike."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")
+        if "torch" in sys.modules:  # by its Gaussian process, which others do without
+            stack.enter_context(import_module("nas.surrogates.threads").on_one_thread())
+            stack.enter_context(on_one_thread())
         yield
     optuna.logging.set_verbosity(verbosity)
 
