@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,11 +65,14 @@ def _home(_same_cluster: None, tmp_path: Path, prepared_data: Path, monkeypatch:
 
 
 def pytest_configure() -> None:
-    """Let torchvision and timm import where torch is a CPU build and torchvision is not.
+    """Let Ctrl-C reach what the tests start, and torchvision and timm import where only torch is a CPU build.
 
-    torchvision's compiled operators then do not load, and its import stumbles over their missing schemas; neither
-    data sets nor timm's networks call any of them.
+    A shell that runs tests in the background has them ignore SIGINT, which all that they start would inherit.
+    torchvision's compiled operators do not load with such a torch, and its import stumbles over their missing schemas;
+    neither data sets nor timm's networks call any of them.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if find_spec("torchvision") is not None:
         from workers.generation.metrics_library import declare_operators
 
