@@ -47,8 +47,11 @@ class Paced(Task):
     def objectives(self) -> tuple[Objective, ...]:
         return self.inner.objectives
 
-    def train(self, model: Any, trial: Trial, state: State | None) -> Iterator[Epoch]:
+    def prepare(self) -> None:
+        """Before the first attempt of a worker: from its start on a state would be kept once a second only."""
         underway.PERIOD = underway.PATIENCE = 0.0
+
+    def train(self, model: Any, trial: Trial, state: State | None) -> Iterator[Epoch]:
         batch, number = 0, 0 if state is None else state.epoch
 
         def pause(module: Any, inputs: Any) -> None:
