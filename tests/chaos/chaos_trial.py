@@ -25,9 +25,8 @@ def score(candidate: Mapping[str, Any]) -> float:
     return -float((candidate["x"] - 3) ** 2 + candidate["y"])
 
 
-@final
 @dataclass(frozen=True)
-class Ledgered(Task):
+class Paused(Task):
     """Takes once, twice or three times `seconds` for a trial, and appends to the file `ledger`.
 
     Of unequal length, so that the slots do not fall into step: something is in flight when the driver acts.
@@ -36,7 +35,6 @@ class Ledgered(Task):
     ledger: str
     seconds: float = 0.05
 
-    decisions = Decisions({"x": Range(0, 10), "y": Range(0, 1000, integer=True)})
     signature = Signature("function")
     objectives = (Objective("score", Direction.MAXIMIZE),)
     epochs = 1
@@ -50,22 +48,18 @@ class Ledgered(Task):
 
 @final
 @dataclass(frozen=True)
-class Chosen(Task):
-    """The same over choices, for a strategy that learns what to choose; there are enough to never come to an end."""
+class Ledgered(Paused):
+    """Over two numbers."""
 
-    ledger: str
-    seconds: float = 0.05
+    decisions = Decisions({"x": Range(0, 10), "y": Range(0, 1000, integer=True)})
+
+
+@final
+@dataclass(frozen=True)
+class Chosen(Paused):
+    """Over choices, for a strategy that learns what to choose; there are enough to never come to an end."""
 
     decisions = Decisions({f"choice_{number}": Choice(tuple(range(8))) for number in range(16)})
-    signature = Signature("function")
-    objectives = (Objective("score", Direction.MAXIMIZE),)
-    epochs = 1
-
-    def train(self, model: Any, trial: Trial, state: State | None) -> Iterator[Epoch]:
-        append(self.ledger, "start", trial)
-        time.sleep(self.seconds * (1 + trial.id % 3))
-        append(self.ledger, "finish", trial)
-        yield Epoch({"score": score(trial.candidate)})
 
 
 @final
@@ -81,12 +75,14 @@ class Kept(Task):
     objectives = (Objective("score", Direction.MAXIMIZE),)
     epochs = 8
 
-    def train(self, model: Any, trial: Trial, state: State | None) -> Iterator[Epoch]:
-        import torch
-
+    def prepare(self) -> None:
         from workers import underway
 
         underway.PERIOD = underway.PATIENCE = 0.0  # in this process, which is a worker's
+
+    def train(self, model: Any, trial: Trial, state: State | None) -> Iterator[Epoch]:
+        import torch
+
         append(self.ledger, "start", trial)
         walk = torch.zeros(1000, dtype=torch.float64) if state is None else state.tensors["walk"]
         for epoch in range(1 if state is None else state.epoch + 1, self.epochs + 1):
