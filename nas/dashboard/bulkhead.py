@@ -55,13 +55,22 @@ class Bulkhead:
     def _serve(self) -> None:
         while True:
             future, call = self._calls.get()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(call())
-                except BaseException as error:  # whoever asked gets it
-                    future.set_exception(error)
-            with self._lock:
-                self._taken -= 1
+            if not future.set_running_or_notify_cancel():
+                self._leave()
+                continue
+            try:
+                found = call()
+            except BaseException as error:  # whoever asked gets it
+                self._leave()
+                future.set_exception(error)
+            else:
+                self._leave()
+                future.set_result(found)
+
+    def _leave(self) -> None:
+        """Give the room back, before the answer is: who has that may ask again at once."""
+        with self._lock:
+            self._taken -= 1
 
     def _refusal(self, why: str) -> Refusal:
         return Refusal(503, "Please wait", f"{self.what} {why}: look again in a moment.")
