@@ -38,11 +38,24 @@ SHORT = 3.0
 WAYS = ("shared memory", pytest.param("network", marks=pytest.mark.slow))
 
 
+def stands_still(pid: int) -> bool:
+    """Whether every thread is stopped, as proc(5) has it."""
+    try:
+        states = [one.read_text().rpartition(")")[2].split()[0] for one in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # one of them has just ended
+        return False
+    return set(states) == {"T"}
+
+
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """A process that stands still, and goes on after."""
+    """A process that stands still, all threads of it, and goes on after."""
     os.kill(pid, signal.SIGSTOP)
     try:
+        limit = time.monotonic() + 60.0
+        while not stands_still(pid):  # a busy machine stops it some time after the signal
+            assert time.monotonic() < limit
+            time.sleep(0.001)
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
